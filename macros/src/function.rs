@@ -1,0 +1,141 @@
+//! `#[entry]` and `#[setup]`: a function becomes a handle and an element of the
+//! registry.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+use syn::spanned::Spanned;
+use syn::{Error, FnArg, ItemFn, Result, ReturnType, Type};
+
+use crate::options::Options;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Noun {
+    Entry,
+    Setup,
+}
+
+impl Noun {
+    fn attribute(self) -> &'static str {
+        match self {
+            Noun::Entry => "#[offshoot::entry]",
+            Noun::Setup => "#[offshoot::setup]",
+        }
+    }
+
+    fn argument(self) -> &'static str {
+        match self {
+            Noun::Entry => "offshoot::Start",
+            Noun::Setup => "offshoot::Args",
+        }
+    }
+}
+
+pub(crate) fn expand(noun: Noun, options: TokenStream, item: TokenStream) -> TokenStream {
+    let parsed = Options::parse(options, true)
+        .and_then(|options| Ok((options, parse(noun, item.clone())?)));
+    match parsed {
+        Ok((options, function)) => emit(noun, &options, function),
+        Err(error) => error.to_compile_error(),
+    }
+}
+
+fn parse(noun: Noun, item: TokenStream) -> Result<ItemFn> {
+    let what = noun.attribute();
+    let function: ItemFn = syn::parse2(item)
+        .map_err(|e| Error::new(e.span(), format!("{what} goes on a function with a body")))?;
+    let s = &function.sig;
+    let refuse = |span: proc_macro2::Span, why: &str| Err(Error::new(span, why));
+    if let Some(receiver) = s.receiver() {
+        return refuse(receiver.span(), &format!("{what} goes on a free function, not on a method: in the other process there is no value to call it on"));
+    }
+    if !s.generics.params.is_empty() {
+        return refuse(s.generics.span(), &format!("{what} cannot be generic: the other process knows the function by its name alone"));
+    }
+    if let Some(asyncness) = &s.asyncness {
+        return refuse(asyncness.span(), &format!("{what} cannot be async: start a runtime inside of it"));
+    }
+    if let syn::Safety::Unsafe(unsafety) = &s.safety {
+        return refuse(unsafety.span(), &format!("{what} cannot be unsafe: nobody could promise anything from another process"));
+    }
+    if let Some(abi) = &s.abi {
+        return refuse(abi.span(), &format!("{what} has to be a Rust function"));
+    }
+    match s.inputs.iter().collect::<Vec<_>>()[..] {
+        [FnArg::Typed(argument)] => {
+            if let Type::Reference(reference) = &*argument.ty {
+                return refuse(reference.span(), &format!("{what} owns what it gets, because there is nobody to borrow it from: take {} by value", noun.argument()));
+            }
+        }
+        _ => {
+            let span = if s.inputs.is_empty() { s.ident.span() } else { s.inputs.span() };
+            return refuse(span, &format!("{what} has one parameter, of type {}", noun.argument()));
+        }
+    }
+    Ok(function)
+}
+
+fn emit(noun: Noun, options: &Options, mut function: ItemFn) -> TokenStream {
+    let krate = &options.krate;
+    let private = quote!(#krate::__private_0_1);
+    let (visibility, ident) = (function.vis.clone(), function.sig.ident.clone());
+    let name = match &options.name {
+        Some(name) => quote!(#name),
+        None => {
+            let ident = ident.to_string();
+            let ident = ident.trim_start_matches("r#");
+            quote!(::core::concat!(::core::module_path!(), "::", #ident))
+        }
+    };
+    function.vis = syn::Visibility::Inherited;
+    // Attributes on the function speak of what is seen from outside, except those
+    // that are for its body.
+    let (docs, attributes): (Vec<_>, Vec<_>) = std::mem::take(&mut function.attrs)
+        .into_iter()
+        .partition(|a| ["doc", "cfg", "deprecated"].iter().any(|n| a.path().is_ident(n)));
+    function.attrs = attributes;
+    let (output, opaque) = match &function.sig.output {
+        ReturnType::Default => (quote!(()), false),
+        ReturnType::Type(_, ty) => match &**ty {
+            // An opaque type cannot be named in the handle's: its status can.
+            Type::ImplTrait(_) => (quote!(::std::process::ExitCode), true),
+            ty => (quote!(#ty), false),
+        },
+    };
+    let (handle, kind, thunk) = match noun {
+        Noun::Entry => (
+            quote!(Entry),
+            quote!(Entry),
+            quote!(|start| #private::exit_status((*#ident)(start))),
+        ),
+        Noun::Setup => (
+            quote!(Setup),
+            quote!(Setup),
+            quote!(|args| #private::SetupResult::into_message((*#ident)(args))),
+        ),
+    };
+    let inner = &function.sig.ident;
+    let pointer = if opaque {
+        quote!(|start| ::std::process::ExitCode::from(#private::exit_status(#inner(start))))
+    } else {
+        quote!(#inner)
+    };
+    let element = format_ident!("OFFSHOOT_REGISTERED");
+    let cfgs: Vec<_> = docs.iter().filter(|a| a.path().is_ident("cfg")).collect();
+    quote! {
+        #(#docs)*
+        #[allow(non_upper_case_globals)]
+        #visibility const #ident: #private::#handle<#output> = {
+            #function
+            #private::#handle::__new(#name, #pointer)
+        };
+        #(#cfgs)*
+        const _: () = {
+            #[#private::linkme::distributed_slice(#private::REGISTRY)]
+            #[linkme(crate = #private::linkme)]
+            static #element: #private::Registered = #private::Registered {
+                name: #name,
+                kind: #private::Registration::#kind(#thunk),
+            };
+        };
+    }
+}

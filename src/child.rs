@@ -1,0 +1,371 @@
+//! The parent's handle of a running process.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::pin::Pin;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, bounded};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::error::{Error, Kind};
+use crate::link::Link;
+use crate::slot::{Slot, State};
+use crate::sys::{pidfd, signal};
+use crate::wire;
+
+/// A running process: its end of the stream, and how it ends.
+///
+/// What is not known yet is waited for by the call that asks for it, and by no other.
+/// The status comes from the template's own wait4(2): no `wait(-1)` of the program
+/// and no ignored SIGCHLD can lose it.
+///
+/// Dropping it leaves the process running (its template reaps it in the end; it never
+/// becomes a zombie for long), but closes the stream.
+pub struct Child {
+    link: Arc<Link>,
+    id: u64,
+    slot: Arc<Slot>,
+    stream: UnixStream,
+    /// Forgets the process in the link's books when the handle goes.
+    #[expect(dead_code, reason = "held for its drop")]
+    entry: BookEntry,
+}
+
+struct BookEntry {
+    link: Arc<Link>,
+    id: u64,
+    slot: Arc<Slot>,
+}
+
+/// What a process has used, as its template learned from wait4(2): of exactly this
+/// process and those of its children that it waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// CPU time in user mode.
+    pub user_time: Duration,
+    /// CPU time in the kernel.
+    pub system_time: Duration,
+    /// Largest resident set, in bytes. What is shared with the template counts.
+    pub peak_memory: u64,
+}
+
+/// How long to wait for a process to be reaped by somebody else, once its template is
+/// dead and the process too.
+const REAPED_ELSEWHERE: Duration = Duration::from_secs(1);
+
+impl Child {
+    pub(crate) fn new(link: Arc<Link>, id: u64, slot: Arc<Slot>, stream: UnixStream) -> Child {
+        let entry = BookEntry { link: Arc::clone(&link), id, slot: Arc::clone(&slot) };
+        Child { link, id, slot, stream, entry }
+    }
+
+    /// The process id; waits until the process exists.
+    ///
+    /// # Errors
+    /// Why it does not exist.
+    pub fn id(&self) -> Result<u32, Error> {
+        if let Some(pid) = self.slot.lock().pid {
+            return Ok(pid as u32);
+        }
+        let known = self.link.ask(
+            "asking for a process id",
+            |socket, id| wire::send_pid(socket, id, self.id),
+            |s| s.done.map(|_| s.pid),
+        );
+        let mut state = self.slot.lock();
+        match known {
+            Ok(Some(pid)) => {
+                state.pid = Some(pid);
+                Ok(pid as u32)
+            }
+            // It has ended: then that was told before the answer.
+            Ok(None) => match (state.pid, state.failure()) {
+                (Some(pid), _) => Ok(pid as u32),
+                (None, Some(error)) => Err(error),
+                (None, None) => Err(Kind::Protocol("an answer about a process that it has not forked").into()),
+            },
+            Err(error) => Err(state.failure().unwrap_or(error)),
+        }
+    }
+
+    /// This program's end of the stream. It reads end-of-file when the process has
+    /// ended, or has closed its own end.
+    pub fn stream(&self) -> &UnixStream {
+        &self.stream
+    }
+
+    /// The stream alone; the process runs on.
+    pub fn into_stream(self) -> UnixStream {
+        self.stream
+    }
+
+    /// Waits for the end of the process. Can be called again, and from several threads.
+    ///
+    /// It does not close the stream: a process that reads until its end goes on
+    /// waiting for that.
+    ///
+    /// # Errors
+    /// Why the process has not run: [`is_resource`](Error::is_resource),
+    /// [`is_config`](Error::is_config), [`is_exec`](Error::is_exec),
+    /// [`is_denied`](Error::is_denied); or [`is_disconnected`](Error::is_disconnected):
+    /// its template died, and nobody can tell how it ended.
+    pub fn wait(&self) -> Result<ExitStatus, Error> {
+        self.wait_until(None).expect("without a deadline there is an outcome")
+    }
+
+    /// The status, if the process has ended.
+    ///
+    /// # Errors
+    /// As [`wait`](Child::wait).
+    pub fn try_wait(&self) -> Result<Option<ExitStatus>, Error> {
+        self.link.check_owner()?;
+        let known = self.slot.lock().outcome();
+        if known.is_none() {
+            self.link.drain();
+        }
+        known.or_else(|| self.slot.lock().outcome()).transpose()
+    }
+
+    /// Waits for the end of the process, but no longer than `patience`.
+    ///
+    /// # Errors
+    /// As [`wait`](Child::wait).
+    pub fn wait_timeout(&self, patience: Duration) -> Result<Option<ExitStatus>, Error> {
+        self.wait_until(Instant::now().checked_add(patience)).transpose()
+    }
+
+    fn wait_until(&self, deadline: Option<Instant>) -> Option<Result<ExitStatus, Error>> {
+        if let Err(error) = self.link.check_owner() {
+            return Some(Err(error));
+        }
+        let outcome = self.link.wait(&self.slot, deadline, |s| s.outcome())?;
+        match self.pidfd_after_loss() {
+            Some(fd) => wait_by_kernel(&fd, deadline).map(|status| status.unwrap_or(outcome)),
+            None => Some(outcome),
+        }
+    }
+
+    /// The descriptor to ask when the template has died before it could tell.
+    fn pidfd_after_loss(&self) -> Option<OwnedFd> {
+        let state = self.slot.lock();
+        if state.exited.is_some() || state.failed.is_some() || state.lost.is_none() {
+            return None;
+        }
+        state.pidfd.as_ref()?.try_clone().ok()
+    }
+
+    /// The end of the process as a future, for any runtime. The first one starts this
+    /// library's background thread.
+    pub fn exited(&self) -> Exited {
+        static KEYS: AtomicUsize = AtomicUsize::new(0);
+        let key = KEYS.fetch_add(1, Ordering::Relaxed);
+        Exited { link: Arc::clone(&self.link), slot: Arc::clone(&self.slot), key }
+    }
+
+    /// The end of the process as a channel that receives one message, to be used in a
+    /// `select!`. The first one starts this library's background thread.
+    pub fn exited_receiver(&self) -> Receiver<Result<ExitStatus, Error>> {
+        let (sender, receiver) = bounded(1);
+        let known = match self.link.check_owner().and_then(|()| {
+            let mut state = self.slot.lock();
+            let known = state.outcome();
+            if known.is_none() {
+                state.channels.push(sender.clone());
+            }
+            drop(state);
+            if known.is_none() { self.link.watch().map(|()| None) } else { Ok(known) }
+        }) {
+            Ok(known) => known,
+            Err(error) => Some(Err(error)),
+        };
+        if let Some(outcome) = known {
+            // Full, if the message has been sent in between.
+            let _ = sender.try_send(outcome);
+        }
+        receiver
+    }
+
+    /// Ends the process (SIGKILL). One that has ended already is no error.
+    ///
+    /// # Errors
+    /// As [`signal`](Child::signal).
+    pub fn kill(&self) -> Result<(), Error> {
+        match self.signal(libc::SIGKILL) {
+            Err(error) if error.is_ended() => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Sends a signal, by way of the template: it alone knows, without a race, that the
+    /// process id is still that of this process. Signal 0 only asks whether it runs.
+    ///
+    /// # Errors
+    /// [`is_ended`](Error::is_ended); EPERM, if the process has become another user;
+    /// EINVAL for a number that is no signal; and why it has not run at all.
+    pub fn signal(&self, number: i32) -> Result<(), Error> {
+        if !signal::is_valid(number) {
+            let source = io::Error::from_raw_os_error(libc::EINVAL);
+            return Err(Kind::System { what: "sending a signal", source }.into());
+        }
+        self.check_running()?;
+        let errno = self.link.ask(
+            "sending a signal",
+            |socket, id| wire::send_signal(socket, id, self.id, number),
+            |s| s.done,
+        )?;
+        self.answered("sending a signal", errno)
+    }
+
+    /// A descriptor that stands for the process (pidfd_open(2)), opened by its template:
+    /// it becomes readable when the process ends. It also lets [`wait`](Child::wait)
+    /// ask the kernel (Linux 6.15) for the status when the template is killed.
+    ///
+    /// # Errors
+    /// [`is_ended`](Error::is_ended), and the system's: ENOSYS where there are none.
+    pub fn pidfd(&self) -> Result<OwnedFd, Error> {
+        self.check_running()?;
+        let what = "opening a process descriptor";
+        let (errno, fd) = self.link.ask(
+            what,
+            |socket, id| wire::send_pidfd(socket, id, self.id),
+            |s| s.done.map(|errno| (errno, s.fd.take())),
+        )?;
+        self.answered(what, errno)?;
+        let fd = fd.ok_or(Kind::Protocol("an answer without its descriptor"))?;
+        let kept = fd.try_clone().map_err(Error::system(what))?;
+        self.slot.lock().pidfd = Some(kept);
+        Ok(fd)
+    }
+
+    fn check_running(&self) -> Result<(), Error> {
+        let state = self.slot.lock();
+        match (state.exited, state.failure()) {
+            (Some(_), _) => Err(Kind::Ended.into()),
+            (None, Some(error)) => Err(error),
+            (None, None) => Ok(()),
+        }
+    }
+
+    fn answered(&self, what: &'static str, errno: i32) -> Result<(), Error> {
+        match errno {
+            0 => Ok(()),
+            // What it died of was told before the answer.
+            libc::ESRCH => Err(self.check_running().err().unwrap_or(Kind::Ended.into())),
+            errno => {
+                Err(Kind::System { what, source: io::Error::from_raw_os_error(errno) }.into())
+            }
+        }
+    }
+
+    /// What the process has used; waits for its end.
+    ///
+    /// # Errors
+    /// As [`wait`](Child::wait). What only the template knew is gone with it.
+    pub fn usage(&self) -> Result<Usage, Error> {
+        self.wait()?;
+        let reaped = self.slot.lock().exited.ok_or(Kind::StatusLost)?;
+        Ok(Usage {
+            user_time: Duration::from_micros(reaped.user_us),
+            system_time: Duration::from_micros(reaped.system_us),
+            peak_memory: reaped.peak_kib * 1024,
+        })
+    }
+}
+
+/// Waits until the kernel knows the status of a process that others have reaped.
+/// `None`: not before the deadline. `Some(None)`: it does not tell.
+fn wait_by_kernel(
+    fd: &OwnedFd,
+    deadline: Option<Instant>,
+) -> Option<Option<Result<ExitStatus, Error>>> {
+    use std::os::unix::process::ExitStatusExt;
+    let wait = |events, patience: Option<Duration>| {
+        let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
+        let left = patience.into_iter().chain(left).min();
+        let timeout = left.map_or(PollTimeout::NONE, |l| {
+            PollTimeout::try_from(l).unwrap_or(PollTimeout::MAX)
+        });
+        let mut polled = [PollFd::new(fd.as_fd(), events)];
+        matches!(poll(&mut polled, timeout), Ok(n) if n > 0)
+    };
+    if !wait(PollFlags::POLLIN, None) {
+        return None;
+    }
+    if pidfd::exit_status(fd).is_none() {
+        // Readable once it has ended, hung up once it has been reaped as well.
+        wait(PollFlags::empty(), Some(REAPED_ELSEWHERE));
+    }
+    Some(pidfd::exit_status(fd).map(|status| Ok(ExitStatus::from_raw(status))))
+}
+
+impl Drop for BookEntry {
+    fn drop(&mut self) {
+        let state = self.slot.lock();
+        let awaited = !state.wakers.is_empty() || !state.channels.is_empty();
+        drop(state);
+        if !awaited {
+            self.link.forget(self.id);
+        }
+    }
+}
+
+impl fmt::Debug for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.slot.lock();
+        f.debug_struct("Child").field("pid", &state.pid).field("ended", &state.exited.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// The end of a process; see [`Child::exited`]. It can outlive the [`Child`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct Exited {
+    link: Arc<Link>,
+    slot: Arc<Slot>,
+    key: usize,
+}
+
+impl Exited {
+    fn with_waker(&self, state: &mut State, waker: Option<std::task::Waker>) {
+        state.wakers.retain(|(key, _)| *key != self.key);
+        state.wakers.extend(waker.map(|w| (self.key, w)));
+    }
+}
+
+impl Future for Exited {
+    type Output = Result<ExitStatus, Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        {
+            let mut state = self.slot.lock();
+            if let Some(outcome) = state.outcome() {
+                return Poll::Ready(outcome);
+            }
+            self.with_waker(&mut state, Some(context.waker().clone()));
+        }
+        match self.link.check_owner().and_then(|()| self.link.watch()) {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+impl Drop for Exited {
+    fn drop(&mut self) {
+        self.with_waker(&mut self.slot.lock(), None);
+    }
+}
+
+impl fmt::Debug for Exited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exited").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,195 @@
+//! The one error type: opaque, answered by questions, its source kept.
+
+use std::fmt;
+use std::io;
+
+use crate::wire::{Failure, Stage};
+
+/// What went wrong in this library. Ask with the `is_…` methods; the text says
+/// what to do about it.
+///
+/// An error that comes from the system keeps its number
+/// ([`raw_os_error`](Error::raw_os_error)), also where the call failed in another
+/// process.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Error {
+    kind: Box<Kind>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Kind {
+    #[error("no {what} is registered as `{name}`{}", Nearest(nearest))]
+    Unknown { what: &'static str, name: String, nearest: Vec<String> },
+    #[error("{0}")]
+    Remote(Failure),
+    #[error("the template process is gone: {0}")]
+    TemplateGone(&'static str),
+    #[error("how the process ended is not known: its template died before it could tell")]
+    StatusLost,
+    #[error("{count} file descriptors are more than the {max} that one process can be sent")]
+    TooManyFds { count: usize, max: usize },
+    #[error("{size} bytes of arguments and settings are more than the {max} that one process can be sent")]
+    TooLarge { size: u64, max: u64 },
+    #[error("{0}")]
+    Argument(String),
+    #[error("{what}: {source}")]
+    System { what: &'static str, source: io::Error },
+    #[error("this process has {0} threads, and only a process with one can be forked: take the snapshot before starting any")]
+    Threaded(usize),
+    #[error("{0}")]
+    Unsupported(&'static str),
+    #[error("{0}")]
+    Denied(String),
+    #[error("the other end of the control socket does not keep to the protocol: {0}")]
+    Protocol(&'static str),
+    #[error("this handle belongs to process {0}, which is still running: after a fork of the program, make new processes with Process::new")]
+    NotOwner(i32),
+    #[error("the process has ended already")]
+    Ended,
+}
+
+struct Nearest<'a>(&'a [String]);
+
+impl fmt::Display for Nearest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => f.write_str("; nothing of that kind is registered in this program (is the crate that does so named in its source?)"),
+            names => write!(f, "; did you mean `{}`?", names.join("` or `")),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Failure { message, .. } = self;
+        match self.stage {
+            Stage::Fork => write!(f, "the template could not fork: {message}"),
+            Stage::Threads => f.write_str(message),
+            Stage::Protocol => write!(f, "the template refused the request: {message}"),
+            Stage::Denied => f.write_str(message),
+            Stage::Setup => write!(f, "a setup function failed: {message}"),
+            Stage::Config => write!(f, "the new process could not be configured: {message}"),
+            Stage::Entry => f.write_str(message),
+            Stage::Exec => write!(f, "the program could not be executed: {message}"),
+        }?;
+        match self.errno {
+            0 => Ok(()),
+            errno => write!(f, ": {}", io::Error::from_raw_os_error(errno)),
+        }
+    }
+}
+
+impl From<Kind> for Error {
+    fn from(kind: Kind) -> Error {
+        Error { kind: Box::new(kind) }
+    }
+}
+
+impl Error {
+    pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> Error {
+        move |source| Kind::System { what, source }.into()
+    }
+
+    fn stage(&self) -> Option<Stage> {
+        match &*self.kind {
+            Kind::Remote(failure) => Some(failure.stage),
+            _ => None,
+        }
+    }
+
+    /// A name is not in the registry; the text lists the nearest names.
+    pub fn is_unknown_name(&self) -> bool {
+        matches!(*self.kind, Kind::Unknown { .. }) || self.stage() == Some(Stage::Entry)
+    }
+
+    /// A setup function returned an error or panicked; the text is its message.
+    pub fn is_setup(&self) -> bool {
+        self.stage() == Some(Stage::Setup)
+    }
+
+    /// A configuration step (directory, limit, user, …) failed in the new process.
+    pub fn is_config(&self) -> bool {
+        self.stage() == Some(Stage::Config)
+    }
+
+    /// The program given to [`exec`](crate::Process::exec) could not be executed.
+    pub fn is_exec(&self) -> bool {
+        self.stage() == Some(Stage::Exec)
+    }
+
+    /// The template that should have made or reported the process has died, so
+    /// there is no new process, or no status of the one that there was.
+    pub fn is_disconnected(&self) -> bool {
+        matches!(*self.kind, Kind::TemplateGone(_) | Kind::StatusLost)
+    }
+
+    /// Somebody ran out of something: processes, descriptors, memory, room in a
+    /// message. The same call works once there is room.
+    pub fn is_resource(&self) -> bool {
+        matches!(*self.kind, Kind::TooManyFds { .. } | Kind::TooLarge { .. })
+            || matches!(
+                self.raw_os_error(),
+                Some(
+                    libc::EAGAIN | libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ETOOMANYREFS | libc::ENOBUFS
+                )
+            )
+    }
+
+    /// More descriptors were queued than one process can be sent.
+    pub fn is_too_many_fds(&self) -> bool {
+        matches!(*self.kind, Kind::TooManyFds { .. })
+    }
+
+    /// A process with several threads was to be forked.
+    pub fn is_threaded(&self) -> bool {
+        matches!(*self.kind, Kind::Threaded(_)) || self.stage() == Some(Stage::Threads)
+    }
+
+    /// The request would have made a process that is more privileged than the
+    /// program that asks for it.
+    pub fn is_denied(&self) -> bool {
+        matches!(*self.kind, Kind::Denied(_)) || self.stage() == Some(Stage::Denied)
+    }
+
+    /// What was asked for cannot be had in this program or on this kernel.
+    pub fn is_unsupported(&self) -> bool {
+        matches!(*self.kind, Kind::Unsupported(_))
+    }
+
+    /// The other end of a control socket sent, or refused, what is not in the
+    /// protocol.
+    pub fn is_protocol(&self) -> bool {
+        matches!(*self.kind, Kind::Protocol(_)) || self.stage() == Some(Stage::Protocol)
+    }
+
+    /// The process that a signal was meant for has ended.
+    pub fn is_ended(&self) -> bool {
+        matches!(*self.kind, Kind::Ended)
+    }
+
+    /// The handle was made by the process that this one was forked from, and that
+    /// one still uses it.
+    pub fn is_not_owner(&self) -> bool {
+        matches!(*self.kind, Kind::NotOwner(_))
+    }
+
+    /// The number of the system's error, if it was one, here or in the other
+    /// process.
+    pub fn raw_os_error(&self) -> Option<i32> {
+        match &*self.kind {
+            Kind::System { source, .. } => source.raw_os_error(),
+            Kind::Remote(failure) => Some(failure.errno).filter(|e| *e != 0),
+            _ => None,
+        }
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        let kind = error.raw_os_error().map_or(io::ErrorKind::Other, |n| {
+            io::Error::from_raw_os_error(n).kind()
+        });
+        io::Error::new(kind, error)
+    }
+}

@@ -1,0 +1,250 @@
+//! What this library keeps for one process: its default template, its retired
+//! templates, its hub, and the claim on all of them.
+//!
+//! A program may fork by itself. Then either the child is a daemon and its parent
+//! exits at once: the child takes everything over. Or both live on: then what the
+//! parent has made is the parent's, and the child begins anew, by the re-exec road.
+//! Who is who is told by a number on a page that forks share: the pid of the owner.
+//! A process that finds another pid there may put its own in its place once that
+//! process has ended.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Duration;
+
+use crate::error::{Error, Kind};
+use crate::hook;
+use crate::hub::Hub;
+use crate::link::Link;
+use crate::sys::{pidfd, reexec, shared};
+use crate::wire;
+
+/// How long a process waits for the end of the one it was forked from, when it is
+/// given a handle of that one: a program that becomes a daemon exits at once.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// Retired templates looked at with each new process.
+const SWEEP: usize = 4;
+
+pub(crate) struct Home {
+    owner: &'static AtomicI32,
+    default: Mutex<Option<Arc<Link>>>,
+    /// The default template was forked before main.
+    early: bool,
+    parked: Mutex<VecDeque<Parked>>,
+    links: Mutex<Vec<Weak<Link>>>,
+    hub: Mutex<Option<(i32, Arc<Hub>)>>,
+}
+
+struct Parked {
+    link: Arc<Link>,
+    /// The Retire itself could not be sent yet.
+    owed: bool,
+}
+
+static CURRENT: AtomicPtr<Home> = AtomicPtr::new(std::ptr::null_mut());
+
+fn own_pid() -> i32 {
+    std::process::id() as i32
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+/// The home of this process.
+pub(crate) fn current() -> Result<&'static Home, Error> {
+    let known = CURRENT.load(Ordering::Acquire);
+    if let Some(home) = crate::sys::shared::leaked(known) {
+        if home.claim(Duration::ZERO).is_ok() {
+            return Ok(home);
+        }
+    }
+    let home = Home::new()?;
+    let new = std::ptr::from_ref(home).cast_mut();
+    match CURRENT.compare_exchange(known, new, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => Ok(home),
+        Err(other) => Ok(crate::sys::shared::leaked(other).expect("it was just put there")),
+    }
+}
+
+impl Home {
+    /// Leaked, because a process keeps it until its end; one for each process in
+    /// which the library is used.
+    fn new() -> Result<&'static Home, Error> {
+        let early = hook::take_early(own_pid());
+        let owner = match &early {
+            Some((_, owner)) => *owner,
+            None => {
+                let owner = shared::shared_number().map_err(Error::system("mapping a page"))?;
+                owner.store(own_pid(), Ordering::Release);
+                owner
+            }
+        };
+        let home: &'static Home = Box::leak(Box::new(Home {
+            owner,
+            default: Mutex::new(None),
+            early: early.is_some(),
+            parked: Mutex::default(),
+            links: Mutex::default(),
+            hub: Mutex::new(None),
+        }));
+        if let Some((socket, _)) = early {
+            *lock(&home.default) = Some(Link::new(home, socket, None, None));
+        }
+        Ok(home)
+    }
+
+    /// Makes sure that this process owns what is here; waits up to `patience` for
+    /// the end of another that does.
+    fn claim(&self, patience: Duration) -> Result<(), Error> {
+        let me = own_pid();
+        let owner = self.owner.load(Ordering::Acquire);
+        if owner == me {
+            return Ok(());
+        }
+        if !pidfd::gone(owner, patience) {
+            return Err(Kind::NotOwner(owner).into());
+        }
+        match self.owner.compare_exchange(owner, me, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => {
+                for link in lock(&self.links).iter().filter_map(Weak::upgrade) {
+                    link.adopt();
+                }
+                Ok(())
+            }
+            // Another thread of ours, or another fork of the same parent.
+            Err(winner) if winner == me => Ok(()),
+            Err(winner) => Err(Kind::NotOwner(winner).into()),
+        }
+    }
+
+    pub(crate) fn claim_patiently(&self) -> Result<(), Error> {
+        self.claim(PATIENCE)
+    }
+
+    fn is_mine(&self) -> bool {
+        self.owner.load(Ordering::Acquire) == own_pid()
+    }
+
+    pub(crate) fn remember(&self, link: &Arc<Link>) {
+        let mut links = lock(&self.links);
+        if links.len() == links.capacity() {
+            links.retain(|l| l.strong_count() > 0);
+        }
+        links.push(Arc::downgrade(link));
+    }
+
+    /// The template that `Process::new` forks from: the early one, or one that is
+    /// re-executed when it is first needed, or when the one before has died.
+    pub(crate) fn default_template(&'static self) -> Result<Arc<Link>, Error> {
+        let mut default = lock(&self.default);
+        if let Some(link) = default.as_ref().filter(|l| !l.is_closed()) {
+            return Ok(Arc::clone(link));
+        }
+        let link = self.reexecuted()?;
+        if let Some(dead) = default.replace(Arc::clone(&link)) {
+            dead.reap();
+        }
+        Ok(link)
+    }
+
+    /// Whether processes come from a template that was forked before main.
+    pub(crate) fn has_early(&self) -> bool {
+        self.early && lock(&self.default).as_ref().is_some_and(|l| l.child().is_none() && !l.is_closed())
+    }
+
+    /// A new template, made by executing the program's own file once more.
+    pub(crate) fn reexecuted(&'static self) -> Result<Arc<Link>, Error> {
+        let (near, far) = crate::sys::fdpass::control_pair()
+            .and_then(|(near, far)| {
+                crate::sys::fdpass::want_credentials(&far)?;
+                Ok((near, far))
+            })
+            .map_err(Error::system("making a control socket"))?;
+        let pid = hook::reexecute(&far, reexec::spawn)?;
+        Ok(Link::new(self, near, Some(pid), None))
+    }
+
+    /// Tells a template that nothing more will be asked of it, and keeps its socket
+    /// until it closes it: closing ours would end its children.
+    pub(crate) fn retire(&self, link: Arc<Link>) {
+        if !self.is_mine() {
+            return;
+        }
+        let owed = owes_retire(&link);
+        lock(&self.parked).push_back(Parked { link, owed });
+        self.sweep(SWEEP);
+    }
+
+    /// Lets go of retired templates that have gone, looking at `most` of them.
+    pub(crate) fn sweep(&self, most: usize) {
+        for _ in 0..most {
+            // Not kept locked meanwhile: a waker that runs in `drain` may come here.
+            let Some(mut parked) = lock(&self.parked).pop_front() else { return };
+            if parked.owed {
+                parked.owed = owes_retire(&parked.link);
+            }
+            if parked.link.drain() {
+                parked.link.reap();
+            } else {
+                lock(&self.parked).push_back(parked);
+            }
+        }
+    }
+
+    /// After something ran out: looks at all retired templates once.
+    pub(crate) fn sweep_all(&self) {
+        let all = lock(&self.parked).len();
+        self.sweep(all);
+    }
+
+    pub(crate) fn hub(&self) -> Result<Arc<Hub>, Error> {
+        let mut hub = lock(&self.hub);
+        match &*hub {
+            // A fork has the memory of the thread, but not the thread.
+            Some((pid, hub)) if *pid == own_pid() => Ok(Arc::clone(hub)),
+            _ => {
+                let new = Hub::start().map_err(Error::system("starting the hub thread"))?;
+                *hub = Some((own_pid(), Arc::clone(&new)));
+                Ok(new)
+            }
+        }
+    }
+
+    fn hub_if_any(&self) -> Option<Arc<Hub>> {
+        lock(&self.hub).as_ref().map(|(_, hub)| Arc::clone(hub))
+    }
+
+    pub(crate) fn hub_add(&self, link: &Arc<Link>) -> Result<u64, Error> {
+        self.hub()?.add(link).map_err(Error::system("watching a control socket"))
+    }
+
+    pub(crate) fn hub_arm(&self, link: &Link) {
+        if let Some(hub) = self.hub_if_any() {
+            hub.arm(link);
+        }
+    }
+
+    pub(crate) fn hub_pause(&self, link: &Link) {
+        if let Some(hub) = self.hub_if_any() {
+            hub.pause(link);
+        }
+    }
+}
+
+/// Sends a Retire without waiting; whether it is still to be sent.
+fn owes_retire(link: &Link) -> bool {
+    let sent = wire::send_retire(link.socket());
+    matches!(sent, Err(e) if e.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+/// The sockets that a snapshot of this process must not hold: with a copy left in
+/// it, no template would ever see the end of this process.
+pub(crate) fn sockets() -> Vec<RawFd> {
+    crate::sys::shared::leaked(CURRENT.load(Ordering::Acquire)).map_or(Vec::new(), |home| {
+        let links = lock(&home.links);
+        links.iter().filter_map(Weak::upgrade).map(|l| l.socket().as_raw_fd()).collect()
+    })
+}

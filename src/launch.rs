@@ -1,0 +1,282 @@
+//! What a new process does first: in the child, right after the template's fork.
+//!
+//! Everything that can fail here is told over the template's socket, of which the
+//! child has a copy until its end is reached; then it exits, and the template
+//! reports that too.
+
+use std::ffi::CString;
+use std::fmt::Display;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::start::{Args, Start};
+use crate::sys::fdpass::{self, Sender};
+use crate::sys::fork::{die_with_parent, exit_now, flush_stdio};
+use crate::sys::ids::{self, Ids};
+use crate::sys::{collapse, fds, settings, signal, title};
+use crate::template::Template;
+use crate::wire::{self, End, Failure, Next, Reply, Stage, Step, Steps};
+use crate::{entry, start};
+
+/// Goes on as the process that `fork` describes. Returns if that is to serve: then
+/// `template` has become it.
+pub(crate) fn go_on(template: &mut Template, fork: wire::Fork, asker: Sender) {
+    let parent = std::mem::replace(&mut template.pid, std::process::id() as i32);
+    if die_with_parent(libc::SIGKILL, parent).is_err() {
+        exit_now(127);
+    }
+    let id = fork.id;
+    let mut launch =
+        Launch { template, parent, id, death_signal: libc::SIGKILL, title: None, fds: Vec::new().into_iter() };
+    if let Err(failure) = launch.proceed(fork, asker) {
+        tell(launch.template.control(), id, &Reply::Failed(failure));
+        exit_now(1);
+    }
+}
+
+struct Launch<'a> {
+    template: &'a mut Template,
+    parent: i32,
+    id: u64,
+    death_signal: i32,
+    title: Option<String>,
+    fds: std::vec::IntoIter<OwnedFd>,
+}
+
+impl Launch<'_> {
+    fn proceed(&mut self, fork: wire::Fork, asker: Sender) -> Result<(), Failure> {
+        let mut queued = fork.fds;
+        let mut steps = Steps::new(fork.body)
+            .map_err(|e| Failure::io(Stage::Protocol, "reading the request", &e))?;
+        self.take_on(&mut steps, asker)?;
+        if let Some((parcel, count)) = fork.parcel {
+            wire::unpack(parcel, count, &mut queued)?;
+        }
+        self.fds = queued.into_iter();
+        let end = loop {
+            match steps.next().map_err(malformed)? {
+                Next::Step(step) => self.apply(step)?,
+                Next::End(end) => break end,
+            }
+        };
+        if self.fds.next().is_some() {
+            return Err(malformed(wire::Malformed("descriptors left over")));
+        }
+        drop(steps);
+        match end {
+            End::Serve => self.serve(fork.socket, fork.tell_ready),
+            End::Run(name) => self.run(&name, fork.socket, fork.tell_ready),
+            End::Exec(args) => self.exec(args, fork.socket, fork.tell_ready),
+        }
+    }
+
+    /// Never more privileged than the asker, before anything else happens.
+    fn take_on(&mut self, steps: &mut Steps, asker: Sender) -> Result<(), Failure> {
+        if self.template.ids.serves(asker) || self.is_privileged(steps)? {
+            return Ok(());
+        }
+        ids::become_asker(asker).map_err(|e| {
+            let what = format!(
+                "a process for user {} and group {} cannot be made by this template",
+                asker.uid, asker.gid
+            );
+            Failure::io(Stage::Denied, what, &e)
+        })?;
+        self.template.ids = Ids::own();
+        self.template.privileged.clear();
+        self.renew_death_signal()
+    }
+
+    /// Whether this is the run of an entry that was named by `privileged`.
+    fn is_privileged(&self, steps: &mut Steps) -> Result<bool, Failure> {
+        if self.template.privileged.is_empty() {
+            return Ok(false);
+        }
+        let all = steps.peek().map_err(malformed)?;
+        let Some(Next::End(End::Run(name))) = all.last() else { return Ok(false) };
+        if !self.template.privileged.contains(name) {
+            return Ok(false);
+        }
+        let plain = |n: &Next| matches!(n, Next::Step(Step::Arg(_) | Step::Fd));
+        if all[..all.len() - 1].iter().all(plain) {
+            return Ok(true);
+        }
+        let why = format!("`{name}` runs privileged: it can be sent strings and descriptors, but no setup and no configuration step");
+        Err(Failure::new(Stage::Denied, 0, why))
+    }
+
+    fn fd(&mut self) -> Result<OwnedFd, Failure> {
+        self.fds.next().ok_or(malformed(wire::Malformed("a descriptor is missing")))
+    }
+
+    fn apply(&mut self, step: Step) -> Result<(), Failure> {
+        match step {
+            Step::Arg(bytes) => self.template.queued.args.push(bytes),
+            Step::Fd => {
+                let fd = self.fd()?;
+                self.template.queued.fds.push(fd);
+            }
+            Step::Setup { name, args } => return self.setup(&name, args),
+            Step::Stdio(n) => {
+                let fd = self.fd()?;
+                config(format_args!("standard stream {n}"), fds::onto_stdio(fd, i32::from(n)))?;
+            }
+            Step::Env { key, value } => {
+                let set = c_string(key).and_then(|k| settings::set_env(&k, Some(&*c_string(value)?)));
+                config("environment variable", set)?;
+            }
+            Step::EnvRemove(key) => {
+                let set = c_string(key).and_then(|k| settings::set_env(&k, None));
+                config("environment variable", set)?;
+            }
+            Step::EnvClear => config("environment", settings::clear_env())?,
+            Step::Directory(path) => {
+                let shown = String::from_utf8_lossy(&path).into_owned();
+                let set = c_string(path).and_then(|p| settings::set_directory(&p));
+                config(format_args!("working directory {shown}"), set)?;
+            }
+            Step::DirectoryFd => {
+                let fd = self.fd()?;
+                config("working directory", settings::set_directory_fd(fd))?;
+            }
+            Step::Limit { resource, soft, hard } => {
+                let what = format_args!("limit {resource} to {soft}, hard {hard}");
+                config(what, settings::set_limit(resource, soft, hard))?;
+            }
+            Step::Umask(mask) => settings::set_umask(mask),
+            Step::Nice(n) => config(format_args!("niceness {n}"), settings::set_nice(n))?,
+            Step::Group(n) => config(format_args!("process group {n}"), settings::set_group(n))?,
+            Step::Gid(gid) => {
+                config(format_args!("group id {gid}"), ids::set_gid(gid))?;
+                self.ids_changed()?;
+            }
+            Step::Uid(uid) => {
+                let set = match self.template.ids.effective_uid() {
+                    0 => ids::drop_groups().and_then(|()| ids::set_uid(uid)),
+                    _ => ids::set_uid(uid),
+                };
+                config(format_args!("user id {uid}"), set)?;
+                self.ids_changed()?;
+            }
+            Step::DeathSignal(n) => {
+                self.death_signal = n;
+                self.renew_death_signal()?;
+            }
+            Step::Title(text) => self.title = Some(text),
+            Step::HugePages(on) => self.template.huge_pages = on,
+        }
+        Ok(())
+    }
+
+    fn ids_changed(&mut self) -> Result<(), Failure> {
+        self.template.ids = Ids::own();
+        self.renew_death_signal()
+    }
+
+    /// The kernel forgets the signal when ids change (prctl(2)).
+    fn renew_death_signal(&self) -> Result<(), Failure> {
+        config(
+            format_args!("parent death signal {}", self.death_signal),
+            die_with_parent(self.death_signal, self.parent),
+        )
+    }
+
+    fn setup(&mut self, name: &str, args: Vec<Vec<u8>>) -> Result<(), Failure> {
+        let setup =
+            entry::find_setup(name).map_err(|e| Failure::new(Stage::Entry, 0, e))?;
+        self.template.user_code = true;
+        signal::begin_setup();
+        let queued = &mut self.template.queued;
+        let done = start::lending(queued, || entry::run_setup(setup, Args::new(args)));
+        flush_stdio();
+        done.map_err(|message| Failure::new(Stage::Setup, 0, format_args!("{name}: {message}")))
+    }
+
+    fn ready(&self, wanted: bool) {
+        if wanted {
+            tell(self.template.control(), self.id, &Reply::Ready);
+        }
+    }
+
+    fn serve(&mut self, control: OwnedFd, tell_ready: bool) -> Result<(), Failure> {
+        fdpass::want_credentials(&control)
+            .map_err(|e| Failure::io(Stage::Protocol, "the control socket", &e))?;
+        if self.template.user_code {
+            if self.template.huge_pages {
+                collapse::collapse();
+            }
+            signal::begin_serving();
+        }
+        match self.title.take() {
+            Some(title) => title::set(&title, &title),
+            None => self.template.show_title(),
+        }
+        self.ready(tell_ready);
+        self.template.control = Some(control);
+        Ok(())
+    }
+
+    fn run(&mut self, name: &str, stream: OwnedFd, tell_ready: bool) -> Result<(), Failure> {
+        let run = entry::find_entry(name).map_err(|e| Failure::new(Stage::Entry, 0, e))?;
+        let short = name.rsplit("::").next().unwrap_or(name);
+        match self.title.take() {
+            Some(title) => title::set(&title, &title),
+            None => title::set(short, &format!("offshoot: {name} of {}", self.template.owner)),
+        }
+        self.ready(tell_ready);
+        let queued = std::mem::take(&mut self.template.queued);
+        let start = Start::new(stream, queued);
+        // The entry never returns here, so nothing else would close the copy.
+        self.template.control = None;
+        signal::begin_entry(self.template.user_code);
+        entry::run(run, start)
+    }
+
+    fn exec(&mut self, args: Vec<Vec<u8>>, stream: OwnedFd, ready: bool) -> Result<(), Failure> {
+        let queued = std::mem::take(&mut self.template.queued);
+        let program = String::from_utf8_lossy(&args[0]).into_owned();
+        let failed = |e: io::Error| Failure::io(Stage::Exec, &program, &e);
+        let args = args.into_iter().chain(queued.args).map(c_string).collect::<io::Result<Vec<_>>>();
+        let args = args.map_err(failed)?;
+        let mut stream = stream;
+        let mut aside: Vec<&mut OwnedFd> = self.template.control.iter_mut().collect();
+        aside.push(&mut stream);
+        fds::place_for_exec(queued.fds, &mut aside).map_err(failed)?;
+        self.ready(ready);
+        signal::begin_program();
+        Err(failed(settings::exec(&args)))
+    }
+}
+
+fn c_string(bytes: Vec<u8>) -> io::Result<CString> {
+    CString::new(bytes).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
+}
+
+fn config(what: impl Display, done: io::Result<()>) -> Result<(), Failure> {
+    done.map_err(|e| Failure::io(Stage::Config, what, &e))
+}
+
+fn malformed(why: wire::Malformed) -> Failure {
+    Failure::new(Stage::Protocol, 0, why.0)
+}
+
+/// Sends a reply from the child itself. A parent that does not read delays only
+/// this child, and not for ever.
+fn tell(control: &OwnedFd, id: u64, reply: &Reply) {
+    const PATIENCE_MS: u16 = 10_000;
+    let datagram = reply.encode(id);
+    loop {
+        match fdpass::send(control, &[IoSlice::new(&datagram)], &[], false) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                let mut room = [PollFd::new(control.as_fd(), PollFlags::POLLOUT)];
+                match poll(&mut room, PollTimeout::from(PATIENCE_MS)) {
+                    Ok(n) if n > 0 => {}
+                    _ => return,
+                }
+            }
+            _ => return,
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Leader and followers: who reads a socket on which answers for several threads
+//! arrive.
+//!
+//! Waking another thread costs a fifth of a whole process here, so no answer
+//! passes through a second thread while somebody waits for it: whoever waits reads
+//! the socket itself if nobody else does (it *leads*), gives others what belongs to
+//! them, and passes the lead on when it has its own.
+//!
+//! ```text
+//!            nobody reads                    somebody reads
+//! free ──────────────────────▶ LEADING     ──────────────────▶ FOLLOWING (asleep on its seat)
+//!            └─ pump: read one message, hand it out ─┐                 │
+//!  ┌────────────────◀── not mine: lead again ────────┘                 │ rung: mine has come,
+//!  │                                                                   │ or the lead is free
+//!  └─▶ mine, or out of time: LEAVE ── ring the next follower           ▼
+//!                                     (if nobody leads)         look, lead, or sleep again
+//! ```
+//!
+//! What must hold: (1) one leads at most; (2) whenever followers sleep and nobody
+//! leads, one of them has been rung and has not looked yet; (3) a follower whose
+//! answer has come has been rung. For (2) everyone who leaves, for whatever reason,
+//! calls `hand_on`; for (3) a seat is known to its answer's slot before the slot is
+//! looked at, and a ring is kept until somebody sleeps through it. The model test in
+//! `tests/model` runs this file under all interleavings.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+/// Where one waiting thread sleeps. A ring before the sleep is not lost.
+pub(crate) struct Seat {
+    rung: Mutex<bool>,
+    bell: Condvar,
+}
+
+impl Seat {
+    pub(crate) fn new() -> Arc<Seat> {
+        Arc::new(Seat { rung: Mutex::new(false), bell: Condvar::new() })
+    }
+
+    pub(crate) fn ring(&self) {
+        *lock(&self.rung) = true;
+        self.bell.notify_one();
+    }
+
+    fn sleep(&self, deadline: Option<Instant>) {
+        let mut rung = lock(&self.rung);
+        while !*rung {
+            rung = match deadline {
+                None => self.bell.wait(rung).unwrap_or_else(|e| e.into_inner()),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        break;
+                    }
+                    self.bell.wait_timeout(rung, left).unwrap_or_else(|e| e.into_inner()).0
+                }
+            };
+        }
+        *rung = false;
+    }
+}
+
+/// Who reads, and who waits for the turn.
+pub(crate) struct Lead {
+    turn: Mutex<Turn>,
+}
+
+struct Turn {
+    leading: bool,
+    followers: VecDeque<Arc<Seat>>,
+}
+
+impl Lead {
+    pub(crate) fn new() -> Lead {
+        Lead { turn: Mutex::new(Turn { leading: false, followers: VecDeque::new() }) }
+    }
+
+    /// Waits until `done` has a result, or the deadline has passed (`None`).
+    ///
+    /// `pump` reads what comes next, waiting for it no longer than the deadline, and
+    /// hands it out; it is called by one thread at a time, with no lock held. `seat`
+    /// must be rung by whoever makes `done` true, from before this is called.
+    pub(crate) fn wait<T>(
+        &self,
+        seat: &Arc<Seat>,
+        deadline: Option<Instant>,
+        mut done: impl FnMut() -> Option<T>,
+        mut pump: impl FnMut(Option<Instant>),
+    ) -> Option<T> {
+        let result = loop {
+            if let Some(result) = done() {
+                break Some(result);
+            }
+            if deadline.is_some_and(|d| d <= Instant::now()) {
+                break None;
+            }
+            let mut turn = lock(&self.turn);
+            if turn.leading {
+                turn.followers.push_back(Arc::clone(seat));
+                drop(turn);
+                seat.sleep(deadline);
+                lock(&self.turn).followers.retain(|s| !Arc::ptr_eq(s, seat));
+            } else {
+                turn.leading = true;
+                drop(turn);
+                pump(deadline);
+                lock(&self.turn).leading = false;
+            }
+        };
+        self.hand_on();
+        result
+    }
+
+    /// Reads what is there now, on behalf of those who do not wait, unless somebody
+    /// leads already. `pump` must not block.
+    pub(crate) fn poll(&self, pump: impl FnOnce()) {
+        {
+            let mut turn = lock(&self.turn);
+            if turn.leading {
+                return;
+            }
+            turn.leading = true;
+        }
+        pump();
+        lock(&self.turn).leading = false;
+        self.hand_on();
+    }
+
+    fn hand_on(&self) {
+        let turn = lock(&self.turn);
+        if !turn.leading {
+            if let Some(next) = turn.followers.front() {
+                next.ring();
+            }
+        }
+    }
+
+    /// Runs `f` if nobody leads and nobody waits to; nobody can begin meanwhile.
+    pub(crate) fn if_idle(&self, f: impl FnOnce()) {
+        let turn = lock(&self.turn);
+        if !turn.leading && turn.followers.is_empty() {
+            f();
+        }
+    }
+
+    /// Forgets who led and who waited: they were threads of another process, of
+    /// which this one is a fork.
+    pub(crate) fn reset(&self) {
+        let mut turn = lock(&self.turn);
+        turn.leading = false;
+        turn.followers.clear();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}

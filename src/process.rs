@@ -1,0 +1,409 @@
+//! The parent's handle of a process that still takes commands.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+use std::process::Termination;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::child::Child;
+use crate::entry::{self, Entry, Setup, SetupResult};
+use crate::error::{Error, Kind};
+use crate::hook;
+use crate::link::{Link, RequestError};
+use crate::queue::Queue;
+use crate::slot::{Loss, Slot};
+use crate::sys::fork::{self, Forked};
+use crate::sys::fdpass;
+use crate::tether::Tether;
+use crate::wire::{self, End, Step};
+use crate::{home, privilege};
+
+/// A process that waits for commands: it can be prepared, forked, and at last run.
+///
+/// Preparing steps are queued in this handle, in the order in which they are called,
+/// and take effect in the new process in that order. What is wrong with one of them
+/// comes out at [`run`](Process::run). The handle costs nothing until something has
+/// to be forked: a process that is created, prepared and run is made with one
+/// message and one fork.
+///
+/// Dropping it before `run` gives the process up. If others were forked from it, it
+/// lingers, without a handle, until they have ended.
+///
+/// The process starts as the program was started, not as it is now: with the
+/// environment, working directory, umask, limits and arguments of that time.
+/// [`like_parent`](Process::like_parent) and the other configuration steps change
+/// that. It dies with the process that forked it, and so with the program, unless
+/// told otherwise.
+///
+/// (`AnyEvent::Fork`: the process object.)
+#[doc(alias = "template")]
+#[doc(alias = "zygote")]
+pub struct Process {
+    pub(crate) inner: Mutex<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) base: Base,
+    pub(crate) queue: Queue,
+}
+
+/// What a process is forked from.
+#[derive(Clone)]
+pub(crate) enum Base {
+    /// The template of this program, whichever that is by then.
+    Default,
+    Template(Arc<Tether>),
+}
+
+/// More queued bytes than this are sent to a process once, rather than to each of
+/// its forks.
+const CLONED_AT_MOST: usize = 64 * 1024;
+
+impl Process {
+    /// A new, empty process from the early template.
+    ///
+    /// Without one (no opt-in, or it has died) the program's own file is executed
+    /// once, to be the template from then on: about a millisecond, the first time.
+    /// Neither happens in this call.
+    ///
+    /// (`AnyEvent::Fork->new`.)
+    ///
+    /// # Errors
+    /// [`is_unsupported`](Error::is_unsupported) in a shared library.
+    pub fn new() -> Result<Process, Error> {
+        hook::check_usable()?;
+        Ok(Process::from_base(Base::Default))
+    }
+
+    /// A new, empty process with a template of its own: the program's own file is
+    /// executed for it, now. With an early template it is forked from that instead,
+    /// as there is nothing to gain.
+    ///
+    /// (`AnyEvent::Fork->new_exec`.)
+    ///
+    /// # Errors
+    /// As [`new`](Process::new); and the system's, if the file cannot be executed.
+    pub fn new_exec() -> Result<Process, Error> {
+        hook::check_usable()?;
+        let home = home::current()?;
+        if home.has_early() {
+            return Process::new();
+        }
+        Ok(Process::from_base(Base::Template(Tether::new(home.reexecuted()?))))
+    }
+
+    /// Forks the program as it is now, to be a template: with everything that it has
+    /// loaded and opened. For programs that prepare themselves and then create their
+    /// workers, before the first thread.
+    ///
+    /// The copy has all files that the program has open, because its memory refers
+    /// to them; of this library's own sockets it keeps none.
+    ///
+    /// (`AnyEvent::Fork::Template`.)
+    ///
+    /// # Errors
+    /// [`is_threaded`](Error::is_threaded) if this process has more than one thread,
+    /// and the system's, if it cannot be forked.
+    pub fn snapshot() -> Result<Process, Error> {
+        hook::check_usable()?;
+        let home = home::current()?;
+        match fork::threads() {
+            1 => {}
+            n => return Err(Kind::Threaded(n).into()),
+        }
+        let pair = || {
+            let (near, far) = fdpass::control_pair()?;
+            fdpass::want_credentials(&far)?;
+            Ok::<_, io::Error>((near, far))
+        };
+        let (near, far) = pair().map_err(Error::system("making a control socket"))?;
+        let owner = std::process::id();
+        fork::flush_stdio();
+        match fork::fork_orphan().map_err(Error::system("forking the program"))? {
+            Forked::Child => {
+                drop(near);
+                hook::serve_snapshot(far, owner)
+            }
+            Forked::Parent(_) => {
+                let link = Link::new(home, near, None, None);
+                Ok(Process::from_base(Base::Template(Tether::new(link))))
+            }
+        }
+    }
+
+    fn from_base(base: Base) -> Process {
+        Process { inner: Mutex::new(Inner { base, queue: Queue::default() }) }
+    }
+
+    /// Forks this process: the new one has everything that was queued in this one,
+    /// and whatever its setup functions have loaded. From any thread, any number of
+    /// times.
+    ///
+    /// A setup function runs in this process once, at its first fork; this call does
+    /// not wait for it.
+    ///
+    /// (`$proc->fork`. "If any of the send_ functions have been called before fork,
+    /// then they will be cloned in the child.")
+    ///
+    /// # Errors
+    /// What was wrong with a queued step, and what may be wrong with forking: the
+    /// template is gone, out of descriptors, out of processes.
+    pub fn fork(&self) -> Result<Process, Error> {
+        let mut inner = self.lock();
+        if inner.queue.has_setup() || inner.queue.len() > CLONED_AT_MOST {
+            inner.settle()?;
+        }
+        let (base, queue) = (inner.base.clone(), inner.queue.clone()?);
+        Ok(Process { inner: Mutex::new(Inner { base, queue }) })
+    }
+
+    /// Queues a string for the entry: any bytes, up to 4 GiB, though meant for "some
+    /// ID information or other startup info, not big chunks of data".
+    ///
+    /// (`$proc->send_arg`.)
+    pub fn send_arg(mut self, bytes: impl AsRef<[u8]>) -> Process {
+        self.queue().arg(bytes.as_ref());
+        self
+    }
+
+    /// Queues a descriptor for the entry; a copy of it is made, so `fd` can be
+    /// borrowed. At most 4,096 for one process, those of its templates included.
+    ///
+    /// (`$proc->send_fh`.)
+    pub fn send_fd(mut self, fd: impl AsFd) -> Process {
+        self.queue().fd(fd.as_fd(), &Step::Fd, false);
+        self
+    }
+
+    /// Runs a setup function in the process, with these strings, before it is forked
+    /// or run. Whatever it loads, all forks of the process share.
+    ///
+    /// It runs once, in order with the other steps. It may use threads and other
+    /// processes, but must have ended them when it returns.
+    ///
+    /// (`$proc->require` and `$proc->eval`.)
+    pub fn setup<R, A>(mut self, setup: Setup<R>, args: A) -> Process
+    where
+        R: SetupResult + 'static,
+        A: IntoIterator,
+        A::Item: AsRef<[u8]>,
+    {
+        let args = args.into_iter().map(|a| a.as_ref().to_vec()).collect();
+        self.queue().setup(setup.name(), args);
+        self
+    }
+
+    /// The last command: `entry` takes the process over. What was queued arrives in
+    /// its [`Start`](crate::Start).
+    ///
+    /// This call does not wait for the new process, with one exception: where setup
+    /// functions come before it, it waits until they have run (for a template with
+    /// setup functions, only its first fork does), so that their errors come out
+    /// here. Configuration steps that fail in the new process come out of
+    /// [`Child::wait`].
+    ///
+    /// (`$proc->run`.)
+    ///
+    /// # Errors
+    /// What was wrong with a queued step; [`is_setup`](Error::is_setup) with the
+    /// message of a setup function; [`is_disconnected`](Error::is_disconnected) if
+    /// the template has died; [`is_resource`](Error::is_resource) without room for
+    /// another process or socket here.
+    pub fn run<R: Termination + 'static>(self, entry: Entry<R>) -> Result<Child, Error> {
+        self.end(&End::Run(entry.name().to_owned()))
+    }
+
+    /// As [`run`](Process::run), for an entry whose name is known only at run time:
+    /// `module::path::function`, as registered.
+    ///
+    /// # Errors
+    /// As `run`; [`is_unknown_name`](Error::is_unknown_name), with the nearest names,
+    /// if there is no such entry. Nothing has been sent then.
+    pub fn run_named(self, name: &str) -> Result<Child, Error> {
+        entry::find_entry(name)?;
+        self.end(&End::Run(name.to_owned()))
+    }
+
+    /// Executes an external program in the process: "a faster fork+exec", whatever
+    /// the size of this program. Strings queued with `send_arg` become further
+    /// arguments, queued descriptors its 3, 4, and so on; it has 0, 1 and 2 besides,
+    /// and nothing else. A name without a slash is looked up in PATH.
+    ///
+    /// The stream of the [`Child`] is closed once the program has begun.
+    ///
+    /// # Errors
+    /// As [`run`](Process::run), and at once if there is no program named or an
+    /// argument has a NUL in it. That the program could not be executed is told by
+    /// [`Child::wait`]: [`is_exec`](Error::is_exec), with the system's error.
+    pub fn exec<A>(self, args: A) -> Result<Child, Error>
+    where
+        A: IntoIterator,
+        A::Item: AsRef<OsStr>,
+    {
+        let args: Vec<Vec<u8>> =
+            args.into_iter().map(|a| a.as_ref().as_bytes().to_vec()).collect();
+        if args.first().is_none_or(Vec::is_empty) {
+            return Err(Kind::Argument("exec was given no program".to_owned()).into());
+        }
+        if args.iter().any(|a| a.contains(&0)) {
+            return Err(Kind::Argument("exec was given an argument with a NUL in it".to_owned()).into());
+        }
+        self.end(&End::Exec(args))
+    }
+
+    fn end(self, end: &End) -> Result<Child, Error> {
+        let inner = self.inner.into_inner().unwrap_or_else(|e| e.into_inner());
+        inner.queue.check()?;
+        if let End::Run(name) = end {
+            privilege::check(name, &inner.queue)?;
+        }
+        let (near, far) = with_room(fdpass::stream_pair)?;
+        let sent = inner.send(end, &far)?;
+        if inner.queue.has_setup() {
+            sent.link.await_ready(&sent.slot)?;
+        }
+        Ok(Child::new(sent.link, sent.id, sent.slot, UnixStream::from(near)))
+    }
+
+    /// Makes the process, as it is by now, and gives out its control socket: to be
+    /// sent to another process, which makes a handle of it with
+    /// [`from_fd`](Process::from_fd).
+    ///
+    /// It still dies with the process that it was forked from, and so with this
+    /// program, unless it was [detached](Process::detach).
+    ///
+    /// (`$proc->to_fh`.)
+    ///
+    /// # Errors
+    /// As [`fork`](Process::fork).
+    pub fn into_fd(self) -> Result<OwnedFd, Error> {
+        let inner = self.inner.into_inner().unwrap_or_else(|e| e.into_inner());
+        inner.queue.check()?;
+        let (near, far) = with_room(fdpass::control_pair)?;
+        fdpass::want_credentials(&far).map_err(Error::system("preparing a control socket"))?;
+        inner.send(&End::Serve, &far)?;
+        Ok(near)
+    }
+
+    /// A handle of the process whose control socket [`into_fd`](Process::into_fd)
+    /// has given out. "The child process itself will not change in any way."
+    ///
+    /// (`new_from_fh AnyEvent::Fork`.)
+    ///
+    /// # Errors
+    /// [`is_protocol`](Error::is_protocol) if the descriptor is no such socket.
+    pub fn from_fd(fd: OwnedFd) -> Result<Process, Error> {
+        let home = home::current()?;
+        if fdpass::control_peer(&fd).is_err() {
+            return Err(Kind::Protocol("the descriptor is not a control socket").into());
+        }
+        let fd = crate::sys::fds::above_stdio(fd)
+            .and_then(|fd| crate::sys::fds::set_close_on_exec(&fd).map(|()| fd))
+            .map_err(Error::system("taking a control socket over"))?;
+        let link = Link::new(home, fd, None, None);
+        Ok(Process::from_base(Base::Template(Tether::new(link))))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    pub(crate) fn queue(&mut self) -> &mut Queue {
+        &mut self.inner.get_mut().unwrap_or_else(|e| e.into_inner()).queue
+    }
+}
+
+struct Sent {
+    link: Arc<Link>,
+    id: u64,
+    slot: Arc<Slot>,
+}
+
+impl Inner {
+    /// Makes the process itself, so that it can be forked. What is queued from now
+    /// on does not change it, but comes before what its forks queue.
+    fn settle(&mut self) -> Result<(), Error> {
+        self.queue.check()?;
+        let (near, far) = with_room(fdpass::control_pair)?;
+        fdpass::want_credentials(&far).map_err(Error::system("preparing a control socket"))?;
+        let sent = self.send(&End::Serve, &far)?;
+        let home = sent.link.home;
+        let readiness = self.queue.has_setup().then_some((sent.link, sent.slot));
+        let link = Link::new(home, near, None, readiness);
+        self.base = Base::Template(Tether::new(link));
+        self.queue = Queue::default();
+        Ok(())
+    }
+
+    fn send(&self, end: &End, far: &OwnedFd) -> Result<Sent, Error> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let link = match &self.base {
+                Base::Default => home::current()?.default_template()?,
+                Base::Template(tether) => Arc::clone(tether.link()),
+            };
+            link.check_owner()?;
+            link.wait_ready()?;
+            let error = match self.send_to(&link, end, far) {
+                Ok((id, slot)) => return Ok(Sent { link, id, slot }),
+                Err(error) => error,
+            };
+            match (error, &self.base) {
+                // It was not taken, so a new template can have it.
+                (RequestError::Lost(Loss::Gone), Base::Default) if tries < 3 => {}
+                (RequestError::Io(e), _) if tries == 1 && ran_out(&e) => {
+                    link.home.sweep_all();
+                }
+                (error, _) => return Err(error.into_error("sending a process its commands")),
+            }
+        }
+    }
+
+    fn send_to(
+        &self,
+        link: &Link,
+        end: &End,
+        far: &OwnedFd,
+    ) -> Result<(u64, Arc<Slot>), RequestError> {
+        let fds = self.queue.fds();
+        let tell_ready = self.queue.has_setup();
+        link.request(|socket, id| {
+            wire::send_fork(socket, id, self.queue.steps(), end, far.as_fd(), &fds, tell_ready)
+        })
+    }
+}
+
+fn ran_out(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ETOOMANYREFS))
+}
+
+/// Makes a pair of sockets; where there are no descriptors left, those of templates
+/// that are gone by now are closed first.
+fn with_room(
+    pair: impl Fn() -> io::Result<(OwnedFd, OwnedFd)>,
+) -> Result<(OwnedFd, OwnedFd), Error> {
+    let made = match pair() {
+        Err(e) if ran_out(&e) => {
+            home::current()?.sweep_all();
+            pair()
+        }
+        made => made,
+    };
+    made.map_err(Error::system("making a socket"))
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = self.lock();
+        let base = match &inner.base {
+            Base::Default => "default template",
+            Base::Template(_) => "template",
+        };
+        f.debug_struct("Process").field("from", &base).field("queued", &inner.queue).finish()
+    }
+}

@@ -1,0 +1,127 @@
+//! What is queued in a handle until its process is forked.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use crate::error::{Error, Kind};
+use crate::sys::fds;
+use crate::wire::{MAX_BODY, MAX_QUEUED_FDS, Step};
+
+/// Steps in the form in which they are sent, and the descriptors that go with them.
+#[derive(Default)]
+pub(crate) struct Queue {
+    steps: Vec<u8>,
+    fds: Vec<Arc<OwnedFd>>,
+    setup: bool,
+    config: bool,
+    error: Option<Arc<dyn Fn() -> Error + Send + Sync>>,
+}
+
+impl Queue {
+    pub(crate) fn arg(&mut self, bytes: &[u8]) {
+        if self.error.is_none() {
+            Step::encode_arg(bytes, &mut self.steps);
+            self.check_size();
+        }
+    }
+
+    pub(crate) fn setup(&mut self, name: &'static str, args: Vec<Vec<u8>>) {
+        self.setup = true;
+        self.push(&Step::Setup { name: name.to_owned(), args });
+    }
+
+    pub(crate) fn config(&mut self, step: &Step) {
+        self.config = true;
+        self.push(step);
+    }
+
+    fn push(&mut self, step: &Step) {
+        if self.error.is_none() {
+            step.encode(&mut self.steps);
+            self.check_size();
+        }
+    }
+
+    pub(crate) fn fd(&mut self, fd: BorrowedFd<'_>, step: &Step, config: bool) {
+        self.config |= config;
+        if self.error.is_some() {
+            return;
+        }
+        match fds::above(fd, 3) {
+            Ok(copy) => {
+                self.fds.push(Arc::new(copy));
+                self.push(step);
+            }
+            Err(e) => {
+                let errno = e.raw_os_error().unwrap_or(libc::EBADF);
+                self.fail(move || {
+                    let source = std::io::Error::from_raw_os_error(errno);
+                    Kind::System { what: "copying a descriptor that was to be sent", source }
+                });
+            }
+        }
+        if self.fds.len() > MAX_QUEUED_FDS {
+            let count = self.fds.len();
+            self.fail(move || Kind::TooManyFds { count, max: MAX_QUEUED_FDS });
+        }
+    }
+
+    /// Keeps the first error, for the run.
+    pub(crate) fn fail(&mut self, kind: impl Fn() -> Kind + Send + Sync + 'static) {
+        self.error.get_or_insert_with(|| Arc::new(move || kind().into()));
+    }
+
+    fn check_size(&mut self) {
+        let size = self.steps.len() as u64;
+        // Room for the end and the names in it.
+        if size > MAX_BODY - (1 << 20) {
+            self.steps = Vec::new();
+            self.fail(move || Kind::TooLarge { size, max: MAX_BODY - (1 << 20) });
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.error.as_ref().map_or(Ok(()), |error| Err(error()))
+    }
+
+    /// A copy for a fork; descriptors are shared until they are sent.
+    pub(crate) fn clone(&self) -> Result<Queue, Error> {
+        self.check()?;
+        Ok(Queue {
+            steps: self.steps.clone(),
+            fds: self.fds.clone(),
+            setup: self.setup,
+            config: self.config,
+            error: None,
+        })
+    }
+
+    pub(crate) fn steps(&self) -> &[u8] {
+        &self.steps
+    }
+
+    pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.fds.iter().map(|fd| fd.as_fd()).collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    pub(crate) fn has_setup(&self) -> bool {
+        self.setup
+    }
+
+    /// Nothing but strings and descriptors.
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.setup && !self.config
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (bytes, fds) = (self.steps.len(), self.fds.len());
+        f.debug_struct("Queue").field("bytes", &bytes).field("fds", &fds).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,149 @@
+//! What the parent knows of one process, or of one question, and who is to be told
+//! when that changes.
+
+use std::process::ExitStatus;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Waker;
+
+use crossbeam_channel::Sender;
+
+use crate::error::{Error, Kind};
+use crate::lead::Seat;
+use crate::sys::pidfd;
+use crate::sys::wait::Reaped;
+use crate::wire::{Failure, Reply};
+
+/// Why nothing more will be heard.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Loss {
+    Gone,
+    Protocol(&'static str),
+}
+
+#[derive(Default)]
+pub(crate) struct Slot {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) ready: bool,
+    pub(crate) pid: Option<i32>,
+    pub(crate) failed: Option<Failure>,
+    pub(crate) exited: Option<Reaped>,
+    /// Answers to a question: `Done`, or a descriptor.
+    pub(crate) done: Option<i32>,
+    pub(crate) fd: Option<OwnedFd>,
+    pub(crate) lost: Option<Loss>,
+    /// The process itself, if it was asked for: knows its end when nobody else does.
+    pub(crate) pidfd: Option<OwnedFd>,
+    pub(crate) seats: Vec<Arc<Seat>>,
+    pub(crate) wakers: Vec<(usize, Waker)>,
+    pub(crate) channels: Vec<Sender<Result<ExitStatus, Error>>>,
+}
+
+impl Slot {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Notes a reply and tells everybody who waits. Whether it was the last one.
+    pub(crate) fn take(&self, reply: Reply) -> bool {
+        let mut state = self.lock();
+        let last = match reply {
+            Reply::Ready => {
+                state.ready = true;
+                false
+            }
+            Reply::Failed(failure) => {
+                state.failed = Some(failure);
+                true
+            }
+            Reply::Exited(reaped) => {
+                state.pid = Some(reaped.pid);
+                state.exited = Some(reaped);
+                true
+            }
+            Reply::PidIs(pid) => {
+                state.pid = Some(pid);
+                state.done = Some(0);
+                true
+            }
+            Reply::PidfdIs(fd) => {
+                state.fd = Some(fd);
+                state.done = Some(0);
+                true
+            }
+            Reply::Done(errno) => {
+                state.done = Some(errno);
+                true
+            }
+        };
+        tell(state);
+        last
+    }
+
+    pub(crate) fn lose(&self, loss: Loss) {
+        let mut state = self.lock();
+        state.lost.get_or_insert(loss);
+        tell(state);
+    }
+}
+
+fn tell(mut state: MutexGuard<'_, State>) {
+    let seats = state.seats.clone();
+    let (wakers, channels) = match state.outcome() {
+        Some(_) => (std::mem::take(&mut state.wakers), std::mem::take(&mut state.channels)),
+        None => (Vec::new(), Vec::new()),
+    };
+    let outcomes: Vec<_> = channels.iter().filter_map(|_| state.outcome()).collect();
+    drop(state);
+    for seat in seats {
+        seat.ring();
+    }
+    for (_, waker) in wakers {
+        waker.wake();
+    }
+    for (channel, outcome) in channels.iter().zip(outcomes) {
+        // Room for one, and this is the only one; the receiver may be gone.
+        let _ = channel.try_send(outcome);
+    }
+}
+
+impl State {
+    /// How the process ended, once that is known or will never be.
+    pub(crate) fn outcome(&self) -> Option<Result<ExitStatus, Error>> {
+        if let Some(failure) = &self.failed {
+            return Some(Err(Kind::Remote(failure.clone()).into()));
+        }
+        if let Some(reaped) = self.exited {
+            return Some(Ok(ExitStatus::from_raw(reaped.status)));
+        }
+        let loss = self.lost?;
+        let by_kernel = self.pidfd.as_ref().and_then(pidfd::exit_status);
+        Some(match by_kernel {
+            Some(status) => Ok(ExitStatus::from_raw(status)),
+            None => Err(loss.into_error(Kind::StatusLost)),
+        })
+    }
+
+    /// An error, if there will be no (further) answer.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        match (&self.failed, self.lost) {
+            (Some(failure), _) => Some(Kind::Remote(failure.clone()).into()),
+            (None, Some(loss)) => Some(loss.into_error(Kind::TemplateGone("it died, or was killed"))),
+            (None, None) => None,
+        }
+    }
+}
+
+impl Loss {
+    pub(crate) fn into_error(self, gone: Kind) -> Error {
+        match self {
+            Loss::Gone => gone.into(),
+            Loss::Protocol(why) => Kind::Protocol(why).into(),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Forking, and what ties a process to the one that forked it.
+
+use std::io;
+
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, Pid, fork as nix_fork, getppid};
+
+pub(crate) enum Forked {
+    Parent(i32),
+    Child,
+}
+
+/// libc's `fork()`. The caller has checked that this process has one thread.
+pub(crate) fn fork() -> io::Result<Forked> {
+    // SAFETY: with one thread no lock can be held by a thread that the child does
+    // not have; every caller checks `threads` first.
+    match unsafe { nix_fork() }? {
+        ForkResult::Parent { child } => Ok(Forked::Parent(child.as_raw())),
+        ForkResult::Child => Ok(Forked::Child),
+    }
+}
+
+/// Forks a process that is nobody's child: its parent is a process that exits at
+/// once. The program never sees it in `wait(-1)`, and is never sent a SIGCHLD for
+/// it (but for the one in between, which is reaped here).
+pub(crate) fn fork_orphan() -> io::Result<Forked> {
+    match fork()? {
+        Forked::Child => match fork() {
+            Ok(Forked::Child) => Ok(Forked::Child),
+            Ok(Forked::Parent(_)) => exit_now(0),
+            Err(e) => exit_now(e.raw_os_error().unwrap_or(libc::EAGAIN).clamp(1, 255)),
+        },
+        Forked::Parent(between) => {
+            use nix::sys::wait::WaitStatus;
+            loop {
+                match waitpid(Pid::from_raw(between), None) {
+                    Err(nix::Error::EINTR) => {}
+                    Ok(WaitStatus::Exited(_, errno)) if errno != 0 => {
+                        return Err(io::Error::from_raw_os_error(errno));
+                    }
+                    // ECHILD: SIGCHLD is ignored, the kernel has reaped it.
+                    _ => return Ok(Forked::Parent(0)),
+                }
+            }
+        }
+    }
+}
+
+/// How many threads this process has: one, or more (where it can be counted).
+pub(crate) fn threads() -> usize {
+    // unshare(CLONE_VM) does nothing in a process of one thread, and fails with
+    // EINVAL in any other (unshare(2)): 0.2 us, and no /proc needed.
+    // SAFETY: no effect on memory either way.
+    let alone = unsafe { libc::unshare(libc::CLONE_VM) } == 0;
+    if alone {
+        return 1;
+    }
+    let refused = io::Error::last_os_error().raw_os_error() != Some(libc::EINVAL);
+    match counted_threads() {
+        Some(n) => n,
+        // A filter refuses unshare and there is no /proc: nothing says "threaded".
+        None if refused => 1,
+        None => 2,
+    }
+}
+
+fn counted_threads() -> Option<usize> {
+    use std::os::unix::fs::MetadataExt;
+    let links = std::fs::metadata("/proc/self/task").ok()?.nlink() as usize;
+    links.checked_sub(2).filter(|n| *n > 0)
+}
+
+/// `_exit(2)`: no destructors, no buffers flushed.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: ends the process, touching nothing.
+    unsafe { libc::_exit(code) }
+}
+
+/// Asks the kernel to send `signal` to this process when its parent dies (0:
+/// nothing), and exits if the parent, `parent`, is dead already.
+pub(crate) fn die_with_parent(signal: i32, parent: i32) -> io::Result<()> {
+    // SAFETY: PR_SET_PDEATHSIG takes a number.
+    if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if signal != 0 && getppid().as_raw() != parent {
+        // SAFETY: sends to ourselves.
+        unsafe { libc::raise(signal) };
+        if signal == libc::SIGKILL {
+            exit_now(127);
+        }
+    }
+    Ok(())
+}
+
+/// Writes out what is left in stdout's buffers, Rust's and C's, so that no child
+/// prints it once more.
+pub(crate) fn flush_stdio() {
+    use std::io::Write;
+    let _ = io::stdout().flush();
+    // SAFETY: fflush(NULL) flushes all of C's output streams; one thread.
+    unsafe { libc::fflush(std::ptr::null_mut()) };
+}

@@ -1,0 +1,59 @@
+//! User and group ids of a process, and taking on somebody else's.
+
+use std::io;
+
+use nix::unistd::{Gid, Uid, getresgid, getresuid, setgroups, setresgid, setresuid};
+
+use super::fdpass::Sender;
+
+/// Real, effective and saved ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ids {
+    uids: [u32; 3],
+    gids: [u32; 3],
+}
+
+impl Ids {
+    pub(crate) fn own() -> Ids {
+        let u = getresuid().expect("getresuid cannot fail with valid pointers");
+        let g = getresgid().expect("getresgid cannot fail with valid pointers");
+        Ids {
+            uids: [u.real.as_raw(), u.effective.as_raw(), u.saved.as_raw()],
+            gids: [g.real.as_raw(), g.effective.as_raw(), g.saved.as_raw()],
+        }
+    }
+
+    /// Whether a process with these ids may do what `asker` wants done: it must
+    /// not be more privileged. Root asks as it likes; anyone else must be the very
+    /// user and group that the process is, in all of its ids.
+    pub(crate) fn serves(&self, asker: Sender) -> bool {
+        asker.uid == 0
+            || (self.uids.iter().all(|u| *u == asker.uid)
+                && self.gids.iter().all(|g| *g == asker.gid))
+    }
+
+    pub(crate) fn effective_uid(&self) -> u32 {
+        self.uids[1]
+    }
+}
+
+/// Takes on the asker's user and group, in all ids, and no supplementary groups.
+pub(crate) fn become_asker(asker: Sender) -> io::Result<()> {
+    setgroups(&[])?;
+    set_gid(asker.gid)?;
+    set_uid(asker.uid)
+}
+
+pub(crate) fn drop_groups() -> io::Result<()> {
+    Ok(setgroups(&[])?)
+}
+
+pub(crate) fn set_uid(uid: u32) -> io::Result<()> {
+    let uid = Uid::from_raw(uid);
+    Ok(setresuid(uid, uid, uid)?)
+}
+
+pub(crate) fn set_gid(gid: u32) -> io::Result<()> {
+    let gid = Gid::from_raw(gid);
+    Ok(setresgid(gid, gid, gid)?)
+}

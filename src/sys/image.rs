@@ -1,0 +1,109 @@
+//! Our own image in memory: is this code in the main executable, and which file
+//! is that?
+
+use std::ffi::{CStr, OsStr};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+unsafe extern "C" {
+    // Defined by every linker at the ELF header of the object that is linked.
+    static __ehdr_start: u8;
+}
+
+const HEADER: usize = size_of::<libc::Elf64_Ehdr>();
+
+fn header() -> &'static libc::Elf64_Ehdr {
+    // SAFETY: the linker's symbol for this object's ELF header, which is mapped
+    // read-only for as long as the object is loaded; this code lies in it.
+    unsafe { &*(&raw const __ehdr_start).cast::<libc::Elf64_Ehdr>() }
+}
+
+fn header_bytes() -> [u8; HEADER] {
+    // SAFETY: as above; Elf64_Ehdr has no padding.
+    unsafe { *(&raw const __ehdr_start).cast::<[u8; HEADER]>() }
+}
+
+fn auxv(key: libc::c_ulong) -> usize {
+    // SAFETY: looks a number up in a table.
+    unsafe { libc::getauxval(key) as usize }
+}
+
+/// Whether this copy of the library is linked into the main executable. In a
+/// shared object the header is that of the object, while the kernel's AT_PHDR is
+/// the program's.
+pub(crate) fn in_main_executable() -> bool {
+    let base = (&raw const __ehdr_start) as usize;
+    base.wrapping_add(header().e_phoff as usize) == auxv(libc::AT_PHDR)
+}
+
+/// Whether the program has privileges that its caller has not (set-user-ID, file
+/// capabilities): then nothing in the environment is to be trusted.
+pub(crate) fn secure() -> bool {
+    auxv(libc::AT_SECURE) != 0
+}
+
+/// A number that tells builds apart, so that a re-executed template never runs
+/// another build than the one that asks it.
+pub(crate) fn fingerprint() -> u64 {
+    // FNV-1a: entry point and section offset, which are in the header, differ
+    // between any two builds in which a byte of code moved.
+    header_bytes().iter().fold(0xcbf2_9ce4_8422_2325, |h, b| {
+        (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// An O_PATH descriptor on the file that this program was loaded from.
+///
+/// `/proc/self/exe` names it, except where a loader was executed with the program
+/// as its argument (ld.so, valgrind, qemu-user) or there is no /proc; the name
+/// given to execve(2) does, except for scripts and `fexecve`. Where both agree,
+/// that is that; else the one whose ELF header is the one in memory.
+pub(crate) fn open_executable() -> io::Result<OwnedFd> {
+    let name = executed_name();
+    let link = Path::new("/proc/self/exe");
+    let seen = link.metadata();
+    if let (Ok(a), Some(Ok(b))) = (&seen, name.map(Path::metadata)) {
+        if (a.dev(), a.ino()) == (b.dev(), b.ino()) {
+            return open_path(link);
+        }
+    }
+    for path in [Some(link), name].into_iter().flatten() {
+        if is_this_image(path) {
+            return open_path(path);
+        }
+    }
+    // Execute permission without read permission: there is no header to compare.
+    match (seen, name) {
+        (Ok(_), _) => open_path(link),
+        (Err(e), None) => Err(e),
+        (Err(_), Some(name)) => open_path(name),
+    }
+}
+
+fn executed_name() -> Option<&'static Path> {
+    let name = auxv(libc::AT_EXECFN) as *const libc::c_char;
+    if name.is_null() {
+        return None;
+    }
+    // SAFETY: AT_EXECFN is the address of a string that the kernel (or the loader)
+    // placed above the stack for the life of the process.
+    let name = unsafe { CStr::from_ptr(name) };
+    Some(Path::new(OsStr::from_bytes(name.to_bytes())))
+}
+
+fn is_this_image(path: &Path) -> bool {
+    let mut bytes = [0; HEADER];
+    File::open(path).and_then(|mut f| f.read_exact(&mut bytes)).is_ok() && bytes == header_bytes()
+}
+
+fn open_path(path: &Path) -> io::Result<OwnedFd> {
+    let fd = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+    super::fds::above_stdio(fd)
+}

@@ -1,0 +1,68 @@
+//! Process descriptors: an optimisation, with a fallback wherever they are used
+//! (valgrind and qemu-user do not have them).
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// A descriptor for the process `pid`.
+pub(crate) fn open(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: two numbers; the result is checked.
+    let raw = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0u32) };
+    if raw < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel just made it; it is close-on-exec by definition.
+    super::fds::above_stdio(unsafe { OwnedFd::from_raw_fd(raw as i32) })
+}
+
+/// Whether the process `pid` has ended, or ends within `patience`. A zombie has.
+pub(crate) fn gone(pid: i32, patience: Duration) -> bool {
+    let Ok(fd) = open(pid) else {
+        return gone_by_proc(pid);
+    };
+    let mut polled = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+    matches!(poll(&mut polled, timeout), Ok(n) if n > 0)
+}
+
+fn gone_by_proc(pid: i32) -> bool {
+    // SAFETY: signal 0 only asks.
+    if unsafe { libc::kill(pid, 0) } != 0 {
+        return io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH);
+    }
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .ok()
+        .and_then(|s| s.rsplit_once(") ").map(|(_, rest)| rest.starts_with(['Z', 'X'])))
+        .unwrap_or(false)
+}
+
+// linux/pidfd.h, in kernels from 6.13 (exit information from 6.15) on. The size is
+// part of the request, so kernels that know more fields still take this one.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    ids: [u32; 11],
+    exit_code: i32,
+}
+const INFO_EXIT: u64 = 1 << 3;
+const GET_INFO: libc::c_ulong =
+    (3 << 30) | ((size_of::<PidfdInfo>() as libc::c_ulong) << 16) | (0xff << 8) | 11;
+
+/// The wait status of the ended process behind `fd`, where the kernel still knows
+/// it although somebody else has reaped it.
+pub(crate) fn exit_status(fd: impl AsFd) -> Option<i32> {
+    let mut info = PidfdInfo { mask: INFO_EXIT, ..PidfdInfo::default() };
+    // SAFETY: the request carries the size of the struct that it writes.
+    let done = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), GET_INFO as _, &mut info) };
+    (done == 0 && info.mask & INFO_EXIT != 0).then_some(info.exit_code)
+}
+
+/// Whether the kernel has process descriptors.
+pub(crate) fn available() -> bool {
+    open(std::process::id() as i32).is_ok()
+}

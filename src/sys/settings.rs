@@ -1,0 +1,111 @@
+//! Settings of a process: environment, limits, priority, umask, group.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::OwnedFd;
+
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Pid, fchdir, setpgid};
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sets or, with `None`, removes a variable. For a process with one thread.
+pub(crate) fn set_env(key: &CStr, value: Option<&CStr>) -> io::Result<()> {
+    // SAFETY: both are C strings, and no other thread reads the environment.
+    check(unsafe {
+        match value {
+            Some(value) => libc::setenv(key.as_ptr(), value.as_ptr(), 1),
+            None => libc::unsetenv(key.as_ptr()),
+        }
+    })
+}
+
+/// Empties the environment. For a process with one thread.
+pub(crate) fn clear_env() -> io::Result<()> {
+    // SAFETY: no other thread reads the environment.
+    check(unsafe { libc::clearenv() })
+}
+
+/// The umask of this process; only for the time before other threads exist,
+/// since asking means setting it.
+pub(crate) fn umask_at_start() -> u32 {
+    let old = umask(Mode::empty());
+    umask(old);
+    old.bits()
+}
+
+/// The umask now, by way of /proc, without a moment in which it is another.
+pub(crate) fn umask_now() -> Option<u32> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("Umask:"))?;
+    u32::from_str_radix(line.trim(), 8).ok()
+}
+
+pub(crate) fn set_umask(mask: u32) {
+    umask(Mode::from_bits_truncate(mask));
+}
+
+/// How many resource limits Linux has (RLIM_NLIMITS).
+const LIMITS: u32 = 16;
+
+// struct rlimit64: soft, hard.
+fn prlimit(resource: u32, new: Option<[u64; 2]>, old: Option<&mut [u64; 2]>) -> io::Result<()> {
+    let new = new.as_ref().map_or(std::ptr::null(), |n| n.as_ptr());
+    let old = old.map_or(std::ptr::null_mut(), |o| o.as_mut_ptr());
+    // By system call: the wrappers differ between glibc and musl.
+    // SAFETY: reads and writes two u64 each, where there are any; an unknown
+    // resource is EINVAL.
+    let done = unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, new, old) };
+    check(done as libc::c_int)
+}
+
+/// All limits of this process: resource number, soft, hard.
+pub(crate) fn limits() -> Vec<(u32, u64, u64)> {
+    (0..LIMITS)
+        .filter_map(|resource| {
+            let mut limit = [0; 2];
+            prlimit(resource, None, Some(&mut limit)).ok()?;
+            Some((resource, limit[0], limit[1]))
+        })
+        .collect()
+}
+
+pub(crate) fn set_limit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
+    prlimit(resource, Some([soft, hard]), None)
+}
+
+pub(crate) fn nice_now() -> i32 {
+    // SAFETY: asks. -1 is a valid niceness; for ourselves the call cannot fail.
+    unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
+}
+
+/// Sets the niceness itself (-20 to 19), not a change of it.
+pub(crate) fn set_nice(nice: i32) -> io::Result<()> {
+    // SAFETY: two numbers.
+    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) })
+}
+
+pub(crate) fn set_group(group: i32) -> io::Result<()> {
+    Ok(setpgid(Pid::from_raw(0), Pid::from_raw(group))?)
+}
+
+pub(crate) fn set_directory(path: &CStr) -> io::Result<()> {
+    // SAFETY: a C string.
+    check(unsafe { libc::chdir(path.as_ptr()) })
+}
+
+pub(crate) fn set_directory_fd(fd: OwnedFd) -> io::Result<()> {
+    Ok(fchdir(fd)?)
+}
+
+/// Executes a program, looked up in PATH if its name has no slash. Returns only
+/// with an error.
+pub(crate) fn exec(args: &[CString]) -> io::Error {
+    let mut pointers: Vec<_> = args.iter().map(|a| a.as_ptr()).collect();
+    pointers.push(std::ptr::null());
+    // SAFETY: a NULL-terminated array of C strings that outlive the call.
+    unsafe { libc::execvp(pointers[0], pointers.as_ptr()) };
+    io::Error::last_os_error()
+}

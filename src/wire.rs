@@ -1,0 +1,416 @@
+//! The control protocol: the only place that knows its layout.
+//!
+//! One message is one SOCK_SEQPACKET datagram. Integers are little-endian (both
+//! ends are the same binary on the same machine; it is for those who read a dump).
+//!
+//! ```text
+//! byte 0   kind
+//!      1   flags: 1 body is in a memory file, 2 descriptors in a parcel, 4 tell when ready
+//!      2-3 descriptors attached to this datagram
+//!      4-7 descriptors queued in all (Fork), or 0
+//!      8-15 id: chosen by the parent, names the new process or the question
+//!      16- body
+//!
+//! request     body                      descriptors
+//! Fork        steps, then an end        socket, [memory file], [parcel], queued ones
+//! Signal      u32 signal, id of the process
+//! Pidfd       id of the process
+//! Pid         id of the process
+//! Privileged  names of entries
+//! Retire
+//!
+//! reply       body
+//! Ready                                  its steps are done (only if asked for)
+//! Failed      u8 stage, i32 errno, text  no process, or it exits without its end
+//! Exited      i32 pid, i32 status, u64 user us, u64 system us, u64 peak KiB
+//! PidIs       i32 pid
+//! PidfdIs                                one descriptor
+//! Done        i32 errno                  answers Signal, Privileged, a Pid(fd) in vain
+//! ```
+//!
+//! `Fork` carries everything that makes up a new process. Its socket is the
+//! process's end of its stream (end: Run, Exec) or of its control socket (Serve).
+//! What does not fit a datagram is in a sealed memory file; descriptors beyond
+//! [`MAX_FDS`] wait in the queue of a *parcel*, a socket that is itself attached.
+//! So a request is one datagram always: taken whole or not at all, and any number
+//! of threads may send them.
+
+use std::io::IoSlice;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::{fmt, io};
+
+use crate::sys::fdpass::{self, MAX_FDS, Sender};
+use crate::sys::wait::Reaped;
+
+mod step;
+pub(crate) use step::{Body, End, Next, Step, Steps};
+use step::Reader;
+
+pub(crate) const HEADER: usize = 16;
+/// Largest datagram; longer bodies travel in a memory file.
+pub(crate) const MAX_DATAGRAM: usize = 16 * 1024;
+/// Largest body: all arguments, settings and names of one request.
+pub(crate) const MAX_BODY: u64 = 8 << 30;
+/// Most descriptors queued for one process.
+pub(crate) const MAX_QUEUED_FDS: usize = 4096;
+/// Longest text of a failure that is sent; the rest is cut.
+pub(crate) const MAX_TEXT: usize = 4096;
+/// Descriptors of the protocol's own in a Fork: socket, memory file, parcel.
+const OWN_FDS: usize = 3;
+const INLINE_FDS: usize = MAX_FDS - OWN_FDS;
+
+const _: () = assert!(HEADER + 1 + 4 + MAX_TEXT <= MAX_DATAGRAM);
+const _: () = assert!(INLINE_FDS > 0 && INLINE_FDS <= u16::MAX as usize);
+
+const IN_FILE: u8 = 1;
+const IN_PARCEL: u8 = 2;
+const TELL_READY: u8 = 4;
+
+const FORK: u8 = 1;
+const SIGNAL: u8 = 2;
+const PIDFD: u8 = 3;
+const PID: u8 = 4;
+const PRIVILEGED: u8 = 5;
+const RETIRE: u8 = 6;
+const READY: u8 = 129;
+const FAILED: u8 = 130;
+const EXITED: u8 = 131;
+const PID_IS: u8 = 132;
+const PIDFD_IS: u8 = 133;
+const DONE: u8 = 134;
+
+/// What could not be done, in the process that could not do it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) stage: Stage,
+    pub(crate) errno: i32,
+    pub(crate) message: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Fork,
+    Threads,
+    Protocol,
+    Denied,
+    Setup,
+    Config,
+    Entry,
+    Exec,
+}
+
+const STAGES: [Stage; 8] = [
+    Stage::Fork,
+    Stage::Threads,
+    Stage::Protocol,
+    Stage::Denied,
+    Stage::Setup,
+    Stage::Config,
+    Stage::Entry,
+    Stage::Exec,
+];
+
+impl Failure {
+    pub(crate) fn new(stage: Stage, errno: i32, message: impl fmt::Display) -> Failure {
+        Failure { stage, errno, message: message.to_string() }
+    }
+
+    pub(crate) fn io(stage: Stage, what: impl fmt::Display, error: &io::Error) -> Failure {
+        match error.raw_os_error() {
+            Some(errno) => Failure::new(stage, errno, what),
+            None => Failure::new(stage, 0, format_args!("{what}: {error}")),
+        }
+    }
+}
+
+/// A message that cannot be what our own other end sends.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Malformed(pub(crate) &'static str);
+
+/// A request, as a template takes it in.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Fork(Fork),
+    Signal { id: u64, signal: i32, process: u64 },
+    Pidfd { id: u64, process: u64 },
+    Pid { id: u64, process: u64 },
+    Privileged { id: u64, names: Vec<String> },
+    Retire,
+}
+
+#[derive(Debug)]
+pub(crate) struct Fork {
+    pub(crate) id: u64,
+    pub(crate) tell_ready: bool,
+    pub(crate) socket: OwnedFd,
+    pub(crate) body: Body,
+    pub(crate) fds: Vec<OwnedFd>,
+    /// A parcel and how many descriptors are in it.
+    pub(crate) parcel: Option<(OwnedFd, usize)>,
+}
+
+/// A reply, as the parent takes it in.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Ready,
+    Failed(Failure),
+    Exited(Reaped),
+    PidIs(i32),
+    PidfdIs(OwnedFd),
+    Done(i32),
+}
+
+fn header(kind: u8, flags: u8, attached: usize, queued: usize, id: u64) -> [u8; HEADER] {
+    let mut h = [0; HEADER];
+    h[0] = kind;
+    h[1] = flags;
+    h[2..4].copy_from_slice(&(attached as u16).to_le_bytes());
+    h[4..8].copy_from_slice(&(queued as u32).to_le_bytes());
+    h[8..16].copy_from_slice(&id.to_le_bytes());
+    h
+}
+
+/// The id in a datagram, however wrong the rest of it is.
+pub(crate) fn id_of(datagram: &[u8]) -> u64 {
+    datagram.get(8..16).map_or(0, |b| u64::from_le_bytes(b.try_into().expect("eight bytes")))
+}
+
+/// Sends a Fork. Blocks only while the template has more unread requests than its
+/// socket's buffer holds.
+pub(crate) fn send_fork(
+    socket: impl AsFd,
+    id: u64,
+    steps: &[u8],
+    end: &End,
+    end_socket: BorrowedFd<'_>,
+    queued: &[BorrowedFd<'_>],
+    tell_ready: bool,
+) -> io::Result<()> {
+    let tail = end.encode();
+    let mut flags = if tell_ready { TELL_READY } else { 0 };
+    let mut fds = Vec::with_capacity(1 + queued.len().min(INLINE_FDS));
+    fds.push(end_socket);
+    let file;
+    let mut parts: [&[u8]; 2] = [steps, &tail];
+    if HEADER + steps.len() + tail.len() > MAX_DATAGRAM {
+        file = crate::sys::memfd::sealed(&parts)?;
+        fds.push(file.as_fd());
+        flags |= IN_FILE;
+        parts = [&[], &[]];
+    }
+    let (inline, beyond) = queued.split_at(queued.len().min(INLINE_FDS));
+    let parcel;
+    if !beyond.is_empty() {
+        parcel = pack(beyond)?;
+        fds.push(parcel.as_fd());
+        flags |= IN_PARCEL;
+    }
+    fds.extend_from_slice(inline);
+    let h = header(FORK, flags, fds.len(), queued.len(), id);
+    let parts = [IoSlice::new(&h), IoSlice::new(parts[0]), IoSlice::new(parts[1])];
+    fdpass::send(socket, &parts, &fds, true)
+}
+
+fn pack(fds: &[BorrowedFd<'_>]) -> io::Result<OwnedFd> {
+    let (near, far) = fdpass::control_pair()?;
+    for some in fds.chunks(MAX_FDS) {
+        fdpass::send(&near, &[IoSlice::new(b"p")], some, false).map_err(|e| match e.kind() {
+            io::ErrorKind::WouldBlock => io::Error::from_raw_os_error(libc::ENOBUFS),
+            _ => e,
+        })?;
+    }
+    Ok(far)
+}
+
+/// Takes the descriptors out of a parcel, all of them or an error.
+pub(crate) fn unpack(parcel: OwnedFd, count: usize, into: &mut Vec<OwnedFd>) -> Result<(), Failure> {
+    let wanted = into.len() + count;
+    while into.len() < wanted {
+        let got = fdpass::receive(&parcel, &mut [0; 8], false)
+            .map_err(|e| Failure::io(Stage::Protocol, "reading a parcel", &e))?;
+        match got {
+            Some(r) if r.fds_lost => {
+                return Err(Failure::new(Stage::Fork, libc::EMFILE, "receiving descriptors"));
+            }
+            Some(r) if !r.fds.is_empty() && into.len() + r.fds.len() <= wanted => {
+                into.extend(r.fds);
+            }
+            _ => return Err(Failure::new(Stage::Protocol, 0, "a parcel with other contents")),
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn send_signal(socket: impl AsFd, id: u64, process: u64, signal: i32) -> io::Result<()> {
+    send_plain(socket, SIGNAL, id, &[&(signal as u32).to_le_bytes(), &process.to_le_bytes()], true)
+}
+
+pub(crate) fn send_pid(socket: impl AsFd, id: u64, process: u64) -> io::Result<()> {
+    send_plain(socket, PID, id, &[&process.to_le_bytes()], true)
+}
+
+pub(crate) fn send_pidfd(socket: impl AsFd, id: u64, process: u64) -> io::Result<()> {
+    send_plain(socket, PIDFD, id, &[&process.to_le_bytes()], true)
+}
+
+pub(crate) fn send_privileged(socket: impl AsFd, id: u64, names: &[&str]) -> io::Result<()> {
+    let mut body = Vec::new();
+    for name in names {
+        step::put_bytes(&mut body, name.as_bytes());
+    }
+    if HEADER + body.len() > MAX_DATAGRAM {
+        return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
+    }
+    send_plain(socket, PRIVILEGED, id, &[&body], true)
+}
+
+/// Never waits: a template that does not read is no reason for a drop to hang,
+/// and the end of the connection says the same, less gently.
+pub(crate) fn send_retire(socket: impl AsFd) -> io::Result<()> {
+    send_plain(socket, RETIRE, 0, &[], false)
+}
+
+fn send_plain(s: impl AsFd, kind: u8, id: u64, body: &[&[u8]], wait: bool) -> io::Result<()> {
+    let h = header(kind, 0, 0, 0, id);
+    let mut parts = vec![IoSlice::new(&h)];
+    parts.extend(body.iter().map(|b| IoSlice::new(b)));
+    fdpass::send(s, &parts, &[], wait)
+}
+
+impl Request {
+    /// Checks a received datagram and takes it apart. What was attached to it is
+    /// closed where it is refused.
+    pub(crate) fn parse(bytes: &[u8], fds: Vec<OwnedFd>) -> Result<Request, Malformed> {
+        let Some((h, body)) = bytes.split_at_checked(HEADER) else {
+            return Err(Malformed("shorter than a header"));
+        };
+        let attached = u16::from_le_bytes([h[2], h[3]]) as usize;
+        if attached != fds.len() {
+            return Err(Malformed("other descriptors than it says"));
+        }
+        let id = id_of(h);
+        let mut r = Reader::new(body);
+        if h[0] == FORK {
+            return Request::fork(h, body, fds, id);
+        }
+        if attached != 0 || h[1] != 0 {
+            return Err(Malformed("descriptors or flags where none belong"));
+        }
+        let request = match h[0] {
+            SIGNAL => Request::Signal { id, signal: r.u32()? as i32, process: r.u64()? },
+            PIDFD => Request::Pidfd { id, process: r.u64()? },
+            PID => Request::Pid { id, process: r.u64()? },
+            PRIVILEGED => {
+                let mut names = Vec::new();
+                while !r.is_empty() {
+                    names.push(r.text()?);
+                }
+                Request::Privileged { id, names }
+            }
+            RETIRE => Request::Retire,
+            _ => return Err(Malformed("an unknown kind of message")),
+        };
+        if r.is_empty() { Ok(request) } else { Err(Malformed("bytes left over")) }
+    }
+
+    fn fork(h: &[u8], body: &[u8], fds: Vec<OwnedFd>, id: u64) -> Result<Request, Malformed> {
+        let flags = h[1];
+        if flags & !(IN_FILE | IN_PARCEL | TELL_READY) != 0 {
+            return Err(Malformed("unknown flags"));
+        }
+        let queued = u32::from_le_bytes([h[4], h[5], h[6], h[7]]) as usize;
+        if queued > MAX_QUEUED_FDS {
+            return Err(Malformed("more descriptors than a process can be sent"));
+        }
+        let mut fds = fds.into_iter();
+        let mut next = || fds.next().ok_or(Malformed("a descriptor is missing"));
+        let socket = next()?;
+        let body = match flags & IN_FILE {
+            0 => Body::Inline(body.to_vec()),
+            _ if body.is_empty() => Body::File(next()?),
+            _ => return Err(Malformed("a body here and in a file")),
+        };
+        let parcel = if flags & IN_PARCEL != 0 { Some(next()?) } else { None };
+        let fds: Vec<OwnedFd> = fds.collect();
+        let beyond = queued.checked_sub(fds.len()).ok_or(Malformed("too many descriptors"))?;
+        if (beyond > 0) != parcel.is_some() {
+            return Err(Malformed("descriptors are missing"));
+        }
+        let parcel = parcel.map(|p| (p, beyond));
+        let tell_ready = flags & TELL_READY != 0;
+        Ok(Request::Fork(Fork { id, tell_ready, socket, body, fds, parcel }))
+    }
+}
+
+impl Reply {
+    /// The datagram of this reply, without the descriptor of a `PidfdIs`.
+    pub(crate) fn encode(&self, id: u64) -> Vec<u8> {
+        let mut body = Vec::new();
+        let (kind, attached) = match self {
+            Reply::Ready => (READY, 0),
+            Reply::Failed(f) => {
+                let stage = STAGES.iter().position(|s| *s == f.stage).expect("all are listed");
+                body.push(stage as u8);
+                body.extend(f.errno.to_le_bytes());
+                body.extend(&f.message.as_bytes()[..f.message.floor_char_boundary(MAX_TEXT)]);
+                (FAILED, 0)
+            }
+            Reply::Exited(r) => {
+                body.extend(r.pid.to_le_bytes());
+                body.extend(r.status.to_le_bytes());
+                for n in [r.user_us, r.system_us, r.peak_kib] {
+                    body.extend(n.to_le_bytes());
+                }
+                (EXITED, 0)
+            }
+            Reply::PidIs(pid) => {
+                body.extend(pid.to_le_bytes());
+                (PID_IS, 0)
+            }
+            Reply::PidfdIs(_) => (PIDFD_IS, 1),
+            Reply::Done(errno) => {
+                body.extend(errno.to_le_bytes());
+                (DONE, 0)
+            }
+        };
+        let mut datagram = header(kind, 0, attached, 0, id).to_vec();
+        datagram.append(&mut body);
+        datagram
+    }
+
+    pub(crate) fn parse(bytes: &[u8], mut fds: Vec<OwnedFd>) -> Result<(u64, Reply), Malformed> {
+        let Some((h, body)) = bytes.split_at_checked(HEADER) else {
+            return Err(Malformed("shorter than a header"));
+        };
+        if fds.len() != usize::from(h[0] == PIDFD_IS) {
+            return Err(Malformed("descriptors where none belong"));
+        }
+        let mut r = Reader::new(body);
+        let reply = match h[0] {
+            READY => Reply::Ready,
+            FAILED => {
+                let stage = *STAGES.get(r.u8()? as usize).ok_or(Malformed("an unknown stage"))?;
+                let errno = r.u32()? as i32;
+                let message = String::from_utf8_lossy(r.rest()).into_owned();
+                return Ok((id_of(h), Reply::Failed(Failure { stage, errno, message })));
+            }
+            EXITED => Reply::Exited(Reaped {
+                pid: r.u32()? as i32,
+                status: r.u32()? as i32,
+                user_us: r.u64()?,
+                system_us: r.u64()?,
+                peak_kib: r.u64()?,
+            }),
+            PID_IS => Reply::PidIs(r.u32()? as i32),
+            PIDFD_IS => Reply::PidfdIs(fds.remove(0)),
+            DONE => Reply::Done(r.u32()? as i32),
+            _ => return Err(Malformed("an unknown kind of message")),
+        };
+        if r.is_empty() { Ok((id_of(h), reply)) } else { Err(Malformed("bytes left over")) }
+    }
+}
+
+/// Who sent a request; a sender that the kernel says nothing about is nobody.
+pub(crate) fn asker(sender: Option<Sender>) -> Sender {
+    sender.unwrap_or(Sender { pid: 0, uid: 65534, gid: 65534 })
+}
