@@ -91,7 +91,9 @@ impl Child {
             Ok(None) => match (state.pid, state.failure()) {
                 (Some(pid), _) => Ok(pid as u32),
                 (None, Some(error)) => Err(error),
-                (None, None) => Err(Kind::Protocol("an answer about a process that it has not forked").into()),
+                (None, None) => {
+                    Err(Kind::Protocol("an answer about a process that it has not forked").into())
+                }
             },
             Err(error) => Err(state.failure().unwrap_or(error)),
         }
@@ -260,9 +262,7 @@ impl Child {
             0 => Ok(()),
             // What it died of was told before the answer.
             libc::ESRCH => Err(self.check_running().err().unwrap_or(Kind::Ended.into())),
-            errno => {
-                Err(Kind::System { what, source: io::Error::from_raw_os_error(errno) }.into())
-            }
+            errno => Err(Kind::System { what, source: io::Error::from_raw_os_error(errno) }.into()),
         }
     }
 
@@ -291,9 +291,8 @@ fn wait_by_kernel(
     let wait = |events, patience: Option<Duration>| {
         let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
         let left = patience.into_iter().chain(left).min();
-        let timeout = left.map_or(PollTimeout::NONE, |l| {
-            PollTimeout::try_from(l).unwrap_or(PollTimeout::MAX)
-        });
+        let timeout = left
+            .map_or(PollTimeout::NONE, |l| PollTimeout::try_from(l).unwrap_or(PollTimeout::MAX));
         let mut polled = [PollFd::new(fd.as_fd(), events)];
         matches!(poll(&mut polled, timeout), Ok(n) if n > 0)
     };
@@ -321,7 +320,10 @@ impl Drop for BookEntry {
 impl fmt::Debug for Child {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.slot.lock();
-        f.debug_struct("Child").field("pid", &state.pid).field("ended", &state.exited.is_some()).finish_non_exhaustive()
+        f.debug_struct("Child")
+            .field("pid", &state.pid)
+            .field("ended", &state.exited.is_some())
+            .finish_non_exhaustive()
     }
 }
 

@@ -58,7 +58,7 @@ impl Resource {
             Resource::MessageQueues => libc::RLIMIT_MSGQUEUE,
             Resource::PendingSignals => libc::RLIMIT_SIGPENDING,
         };
-        number as u32
+        number
     }
 }
 
@@ -254,4 +254,3 @@ impl Process {
         good
     }
 }
-

@@ -72,7 +72,9 @@ fn road() -> (Road, String) {
             (Road::ReExec, how.into())
         }
         (_, Some(why)) => (Road::ReExec, why.clone()),
-        _ if !early => (Road::ReExec, "the early template has died, or is another process's".into()),
+        _ if !early => {
+            (Road::ReExec, "the early template has died, or is another process's".into())
+        }
         (Some(OptIn::Main), None) => (Road::MainCaught, "#[offshoot::main]".into()),
         (Some(OptIn::Early), None) => (Road::HookServed, "offshoot::early!()".into()),
     }

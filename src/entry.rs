@@ -101,13 +101,16 @@ pub struct Registered {
     pub kind: Registration,
 }
 
+/// A setup function behind its handle: its error is the message of whatever it returned.
+pub type SetupFn = fn(Args) -> Result<(), String>;
+
 /// What the registry holds.
 #[derive(Debug)]
 pub enum Registration {
     /// Takes a process over; returns its exit status.
     Entry(fn(Start) -> u8),
     /// Prepares a process.
-    Setup(fn(Args) -> Result<(), String>),
+    Setup(SetupFn),
 }
 
 /// All entries and setup functions that are linked into this program. The crate's
@@ -143,7 +146,7 @@ pub(crate) fn find_entry(name: &str) -> Result<fn(Start) -> u8, Error> {
     }
 }
 
-pub(crate) fn find_setup(name: &str) -> Result<fn(Args) -> Result<(), String>, Error> {
+pub(crate) fn find_setup(name: &str) -> Result<SetupFn, Error> {
     match find("setup function", name)?.kind {
         Registration::Setup(run) => Ok(run),
         Registration::Entry(_) => unreachable!("`find` has looked at setup functions only"),
@@ -207,7 +210,7 @@ pub(crate) fn run(entry: fn(Start) -> u8, start: Start) -> ! {
 }
 
 /// Runs a setup function; its error or panic message is the error.
-pub(crate) fn run_setup(setup: fn(Args) -> Result<(), String>, args: Args) -> Result<(), String> {
+pub(crate) fn run_setup(setup: SetupFn, args: Args) -> Result<(), String> {
     catch_unwind(AssertUnwindSafe(|| setup(args))).unwrap_or_else(|payload| {
         let text = payload
             .downcast_ref::<&str>()

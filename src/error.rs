@@ -29,13 +29,17 @@ pub(crate) enum Kind {
     StatusLost,
     #[error("{count} file descriptors are more than the {max} that one process can be sent")]
     TooManyFds { count: usize, max: usize },
-    #[error("{size} bytes of arguments and settings are more than the {max} that one process can be sent")]
+    #[error(
+        "{size} bytes of arguments and settings are more than the {max} that one process can be sent"
+    )]
     TooLarge { size: u64, max: u64 },
     #[error("{0}")]
     Argument(String),
     #[error("{what}: {source}")]
     System { what: &'static str, source: io::Error },
-    #[error("this process has {0} threads, and only a process with one can be forked: take the snapshot before starting any")]
+    #[error(
+        "this process has {0} threads, and only a process with one can be forked: take the snapshot before starting any"
+    )]
     Threaded(usize),
     #[error("{0}")]
     Unsupported(&'static str),
@@ -43,7 +47,9 @@ pub(crate) enum Kind {
     Denied(String),
     #[error("the other end of the control socket does not keep to the protocol: {0}")]
     Protocol(&'static str),
-    #[error("this handle belongs to process {0}, which is still running: after a fork of the program, make new processes with Process::new")]
+    #[error(
+        "this handle belongs to process {0}, which is still running: after a fork of the program, make new processes with Process::new"
+    )]
     NotOwner(i32),
     #[error("the process has ended already")]
     Ended,
@@ -131,7 +137,12 @@ impl Error {
             || matches!(
                 self.raw_os_error(),
                 Some(
-                    libc::EAGAIN | libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ETOOMANYREFS | libc::ENOBUFS
+                    libc::EAGAIN
+                        | libc::EMFILE
+                        | libc::ENFILE
+                        | libc::ENOMEM
+                        | libc::ETOOMANYREFS
+                        | libc::ENOBUFS
                 )
             )
     }
@@ -187,9 +198,9 @@ impl Error {
 
 impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
-        let kind = error.raw_os_error().map_or(io::ErrorKind::Other, |n| {
-            io::Error::from_raw_os_error(n).kind()
-        });
+        let kind = error
+            .raw_os_error()
+            .map_or(io::ErrorKind::Other, |n| io::Error::from_raw_os_error(n).kind());
         io::Error::new(kind, error)
     }
 }

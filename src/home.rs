@@ -56,10 +56,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The home of this process.
 pub(crate) fn current() -> Result<&'static Home, Error> {
     let known = CURRENT.load(Ordering::Acquire);
-    if let Some(home) = crate::sys::shared::leaked(known) {
-        if home.claim(Duration::ZERO).is_ok() {
-            return Ok(home);
-        }
+    if let Some(home) = crate::sys::shared::leaked(known)
+        && home.claim(Duration::ZERO).is_ok()
+    {
+        return Ok(home);
     }
     let home = Home::new()?;
     let new = std::ptr::from_ref(home).cast_mut();
@@ -152,7 +152,8 @@ impl Home {
 
     /// Whether processes come from a template that was forked before main.
     pub(crate) fn has_early(&self) -> bool {
-        self.early && lock(&self.default).as_ref().is_some_and(|l| l.child().is_none() && !l.is_closed())
+        self.early
+            && lock(&self.default).as_ref().is_some_and(|l| l.child().is_none() && !l.is_closed())
     }
 
     /// A new template, made by executing the program's own file once more.

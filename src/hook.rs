@@ -79,7 +79,9 @@ pub(crate) fn before_main() {
     }
     title::note_start();
     if let Some(name) = crate::entry::duplicate() {
-        die(format_args!("two functions are registered as `{name}`: give one of them another name with `name = \"…\"`"));
+        die(format_args!(
+            "two functions are registered as `{name}`: give one of them another name with `name = \"…\"`"
+        ));
     }
     if let Some(socket) = marked_socket() {
         serve_reexecuted(socket);

@@ -28,8 +28,14 @@ pub(crate) fn go_on(template: &mut Template, fork: wire::Fork, asker: Sender) {
         exit_now(127);
     }
     let id = fork.id;
-    let mut launch =
-        Launch { template, parent, id, death_signal: libc::SIGKILL, title: None, fds: Vec::new().into_iter() };
+    let mut launch = Launch {
+        template,
+        parent,
+        id,
+        death_signal: libc::SIGKILL,
+        title: None,
+        fds: Vec::new().into_iter(),
+    };
     if let Err(failure) = launch.proceed(fork, asker) {
         tell(launch.template.control(), id, &Reply::Failed(failure));
         exit_now(1);
@@ -103,7 +109,9 @@ impl Launch<'_> {
         if all[..all.len() - 1].iter().all(plain) {
             return Ok(true);
         }
-        let why = format!("`{name}` runs privileged: it can be sent strings and descriptors, but no setup and no configuration step");
+        let why = format!(
+            "`{name}` runs privileged: it can be sent strings and descriptors, but no setup and no configuration step"
+        );
         Err(Failure::new(Stage::Denied, 0, why))
     }
 
@@ -124,7 +132,8 @@ impl Launch<'_> {
                 config(format_args!("standard stream {n}"), fds::onto_stdio(fd, i32::from(n)))?;
             }
             Step::Env { key, value } => {
-                let set = c_string(key).and_then(|k| settings::set_env(&k, Some(&*c_string(value)?)));
+                let set =
+                    c_string(key).and_then(|k| settings::set_env(&k, Some(&*c_string(value)?)));
                 config("environment variable", set)?;
             }
             Step::EnvRemove(key) => {
@@ -184,8 +193,7 @@ impl Launch<'_> {
     }
 
     fn setup(&mut self, name: &str, args: Vec<Vec<u8>>) -> Result<(), Failure> {
-        let setup =
-            entry::find_setup(name).map_err(|e| Failure::new(Stage::Entry, 0, e))?;
+        let setup = entry::find_setup(name).map_err(|e| Failure::new(Stage::Entry, 0, e))?;
         self.template.user_code = true;
         signal::begin_setup();
         let queued = &mut self.template.queued;
@@ -238,7 +246,8 @@ impl Launch<'_> {
         let queued = std::mem::take(&mut self.template.queued);
         let program = String::from_utf8_lossy(&args[0]).into_owned();
         let failed = |e: io::Error| Failure::io(Stage::Exec, &program, &e);
-        let args = args.into_iter().chain(queued.args).map(c_string).collect::<io::Result<Vec<_>>>();
+        let args =
+            args.into_iter().chain(queued.args).map(c_string).collect::<io::Result<Vec<_>>>();
         let args = args.map_err(failed)?;
         let mut stream = stream;
         let mut aside: Vec<&mut OwnedFd> = self.template.control.iter_mut().collect();

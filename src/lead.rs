@@ -130,10 +130,10 @@ impl Lead {
 
     fn hand_on(&self) {
         let turn = lock(&self.turn);
-        if !turn.leading {
-            if let Some(next) = turn.followers.front() {
-                next.ring();
-            }
+        if !turn.leading
+            && let Some(next) = turn.followers.front()
+        {
+            next.ring();
         }
     }
 

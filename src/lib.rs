@@ -2,7 +2,9 @@
 #![deny(unsafe_code)]
 
 #[cfg(not(target_os = "linux"))]
-compile_error!("offshoot forks, passes descriptors and watches processes as Linux does: it builds for Linux only");
+compile_error!(
+    "offshoot forks, passes descriptors and watches processes as Linux does: it builds for Linux only"
+);
 
 // In the order of a request's road: parent's handle, protocol, template, entry, status.
 mod child;

@@ -98,7 +98,8 @@ impl Link {
     /// Waits until the process of `slot` has done its steps.
     pub(crate) fn await_ready(&self, slot: &Slot) -> Result<(), Error> {
         self.wait(slot, None, |s| {
-            let gone = || s.exited.map(|_| Kind::TemplateGone("it ended before it was ready").into());
+            let gone =
+                || s.exited.map(|_| Kind::TemplateGone("it ended before it was ready").into());
             if s.ready { Some(Ok(())) } else { s.failure().or_else(gone).map(Err) }
         })
         .expect("without a deadline there is a result")
@@ -172,8 +173,7 @@ impl Link {
             }
             state.seats.push(Arc::clone(&seat));
         }
-        let result =
-            self.lead.wait(&seat, deadline, || want(&mut slot.lock()), |d| self.pump(d));
+        let result = self.lead.wait(&seat, deadline, || want(&mut slot.lock()), |d| self.pump(d));
         slot.lock().seats.retain(|s| !Arc::ptr_eq(s, &seat));
         self.arm();
         result
@@ -231,10 +231,10 @@ impl Link {
     /// Replies that nobody waits for any more are thrown away here.
     fn hand_out(&self, id: u64, reply: Reply) {
         let slot = self.slots().open.get(&id).cloned();
-        if let Some(slot) = slot {
-            if slot.take(reply) {
-                self.slots().open.remove(&id);
-            }
+        if let Some(slot) = slot
+            && slot.take(reply)
+        {
+            self.slots().open.remove(&id);
         }
     }
 

@@ -62,6 +62,8 @@ pub(crate) fn check(entry: &str, queue: &Queue) -> Result<(), Error> {
     if queue.is_plain() || !named().contains(entry) || nix::unistd::getuid().is_root() {
         return Ok(());
     }
-    let why = format!("`{entry}` runs privileged: it can be sent strings and descriptors, but no setup and no configuration step");
+    let why = format!(
+        "`{entry}` runs privileged: it can be sent strings and descriptors, but no setup and no configuration step"
+    );
     Err(Kind::Denied(why).into())
 }

@@ -16,8 +16,8 @@ use crate::hook;
 use crate::link::{Link, RequestError};
 use crate::queue::Queue;
 use crate::slot::{Loss, Slot};
-use crate::sys::fork::{self, Forked};
 use crate::sys::fdpass;
+use crate::sys::fork::{self, Forked};
 use crate::tether::Tether;
 use crate::wire::{self, End, Step};
 use crate::{home, privilege};
@@ -244,13 +244,14 @@ impl Process {
         A: IntoIterator,
         A::Item: AsRef<OsStr>,
     {
-        let args: Vec<Vec<u8>> =
-            args.into_iter().map(|a| a.as_ref().as_bytes().to_vec()).collect();
+        let args: Vec<Vec<u8>> = args.into_iter().map(|a| a.as_ref().as_bytes().to_vec()).collect();
         if args.first().is_none_or(Vec::is_empty) {
             return Err(Kind::Argument("exec was given no program".to_owned()).into());
         }
         if args.iter().any(|a| a.contains(&0)) {
-            return Err(Kind::Argument("exec was given an argument with a NUL in it".to_owned()).into());
+            return Err(
+                Kind::Argument("exec was given an argument with a NUL in it".to_owned()).into()
+            );
         }
         self.end(&End::Exec(args))
     }

@@ -1,9 +1,9 @@
 //! What the parent knows of one process, or of one question, and who is to be told
 //! when that changes.
 
-use std::process::ExitStatus;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
@@ -133,7 +133,9 @@ impl State {
     pub(crate) fn failure(&self) -> Option<Error> {
         match (&self.failed, self.lost) {
             (Some(failure), _) => Some(Kind::Remote(failure.clone()).into()),
-            (None, Some(loss)) => Some(loss.into_error(Kind::TemplateGone("it died, or was killed"))),
+            (None, Some(loss)) => {
+                Some(loss.into_error(Kind::TemplateGone("it died, or was killed")))
+            }
             (None, None) => None,
         }
     }

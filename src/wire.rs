@@ -43,8 +43,8 @@ use crate::sys::fdpass::{self, MAX_FDS, Sender};
 use crate::sys::wait::Reaped;
 
 mod step;
-pub(crate) use step::{Body, End, Next, Step, Steps};
 use step::Reader;
+pub(crate) use step::{Body, End, Next, Step, Steps};
 
 pub(crate) const HEADER: usize = 16;
 /// Largest datagram; longer bodies travel in a memory file.
@@ -223,7 +223,11 @@ fn pack(fds: &[BorrowedFd<'_>]) -> io::Result<OwnedFd> {
 }
 
 /// Takes the descriptors out of a parcel, all of them or an error.
-pub(crate) fn unpack(parcel: OwnedFd, count: usize, into: &mut Vec<OwnedFd>) -> Result<(), Failure> {
+pub(crate) fn unpack(
+    parcel: OwnedFd,
+    count: usize,
+    into: &mut Vec<OwnedFd>,
+) -> Result<(), Failure> {
     let wanted = into.len() + count;
     while into.len() < wanted {
         let got = fdpass::receive(&parcel, &mut [0; 8], false)

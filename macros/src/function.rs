@@ -31,8 +31,8 @@ impl Noun {
 }
 
 pub(crate) fn expand(noun: Noun, options: TokenStream, item: TokenStream) -> TokenStream {
-    let parsed = Options::parse(options, true)
-        .and_then(|options| Ok((options, parse(noun, item.clone())?)));
+    let parsed =
+        Options::parse(options, true).and_then(|options| Ok((options, parse(noun, item.clone())?)));
     match parsed {
         Ok((options, function)) => emit(noun, &options, function),
         Err(error) => error.to_compile_error(),
@@ -46,16 +46,32 @@ fn parse(noun: Noun, item: TokenStream) -> Result<ItemFn> {
     let s = &function.sig;
     let refuse = |span: proc_macro2::Span, why: &str| Err(Error::new(span, why));
     if let Some(receiver) = s.receiver() {
-        return refuse(receiver.span(), &format!("{what} goes on a free function, not on a method: in the other process there is no value to call it on"));
+        return refuse(
+            receiver.span(),
+            &format!(
+                "{what} goes on a free function, not on a method: in the other process there is no value to call it on"
+            ),
+        );
     }
     if !s.generics.params.is_empty() {
-        return refuse(s.generics.span(), &format!("{what} cannot be generic: the other process knows the function by its name alone"));
+        return refuse(
+            s.generics.span(),
+            &format!(
+                "{what} cannot be generic: the other process knows the function by its name alone"
+            ),
+        );
     }
     if let Some(asyncness) = &s.asyncness {
-        return refuse(asyncness.span(), &format!("{what} cannot be async: start a runtime inside of it"));
+        return refuse(
+            asyncness.span(),
+            &format!("{what} cannot be async: start a runtime inside of it"),
+        );
     }
     if let syn::Safety::Unsafe(unsafety) = &s.safety {
-        return refuse(unsafety.span(), &format!("{what} cannot be unsafe: nobody could promise anything from another process"));
+        return refuse(
+            unsafety.span(),
+            &format!("{what} cannot be unsafe: nobody could promise anything from another process"),
+        );
     }
     if let Some(abi) = &s.abi {
         return refuse(abi.span(), &format!("{what} has to be a Rust function"));
@@ -63,7 +79,13 @@ fn parse(noun: Noun, item: TokenStream) -> Result<ItemFn> {
     match s.inputs.iter().collect::<Vec<_>>()[..] {
         [FnArg::Typed(argument)] => {
             if let Type::Reference(reference) = &*argument.ty {
-                return refuse(reference.span(), &format!("{what} owns what it gets, because there is nobody to borrow it from: take {} by value", noun.argument()));
+                return refuse(
+                    reference.span(),
+                    &format!(
+                        "{what} owns what it gets, because there is nobody to borrow it from: take {} by value",
+                        noun.argument()
+                    ),
+                );
             }
         }
         _ => {
@@ -102,11 +124,9 @@ fn emit(noun: Noun, options: &Options, mut function: ItemFn) -> TokenStream {
         },
     };
     let (handle, kind, thunk) = match noun {
-        Noun::Entry => (
-            quote!(Entry),
-            quote!(Entry),
-            quote!(|start| #private::exit_status((*#ident)(start))),
-        ),
+        Noun::Entry => {
+            (quote!(Entry), quote!(Entry), quote!(|start| #private::exit_status((*#ident)(start))))
+        }
         Noun::Setup => (
             quote!(Setup),
             quote!(Setup),

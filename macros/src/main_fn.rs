@@ -20,13 +20,19 @@ fn parse(item: TokenStream) -> Result<ItemFn> {
         .map_err(|e| Error::new(e.span(), "#[offshoot::main] goes on `fn main`"))?;
     let s = &function.sig;
     if s.ident != "main" {
-        return Err(Error::new(s.ident.span(), "#[offshoot::main] goes on `fn main`: where main is generated, write `offshoot::early!();`"));
+        return Err(Error::new(
+            s.ident.span(),
+            "#[offshoot::main] goes on `fn main`: where main is generated, write `offshoot::early!();`",
+        ));
     }
     if !s.inputs.is_empty() || !s.generics.params.is_empty() {
         return Err(Error::new(s.span(), "`main` has neither parameters nor generics"));
     }
     if let (Some(asyncness), true) = (&s.asyncness, function.attrs.is_empty()) {
-        return Err(Error::new(asyncness.span(), "an async main needs a runtime: put #[tokio::main], or its like, beside #[offshoot::main]"));
+        return Err(Error::new(
+            asyncness.span(),
+            "an async main needs a runtime: put #[tokio::main], or its like, beside #[offshoot::main]",
+        ));
     }
     Ok(function)
 }

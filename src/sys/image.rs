@@ -54,9 +54,9 @@ pub(crate) fn secure() -> bool {
 pub(crate) fn fingerprint() -> u64 {
     // FNV-1a: entry point and section offset, which are in the header, differ
     // between any two builds in which a byte of code moved.
-    header_bytes().iter().fold(0xcbf2_9ce4_8422_2325, |h, b| {
-        (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    header_bytes()
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 /// An O_PATH descriptor on the file that this program was loaded from.
@@ -69,10 +69,10 @@ pub(crate) fn open_executable() -> io::Result<OwnedFd> {
     let name = executed_name();
     let link = Path::new("/proc/self/exe");
     let seen = link.metadata();
-    if let (Ok(a), Some(Ok(b))) = (&seen, name.map(Path::metadata)) {
-        if (a.dev(), a.ino()) == (b.dev(), b.ino()) {
-            return open_path(link);
-        }
+    if let (Ok(a), Some(Ok(b))) = (&seen, name.map(Path::metadata))
+        && (a.dev(), a.ino()) == (b.dev(), b.ino())
+    {
+        return open_path(link);
     }
     for path in [Some(link), name].into_iter().flatten() {
         if is_this_image(path) {

@@ -5,7 +5,8 @@
 //! within the constructor runs the rest of the array itself, or C++ statics,
 //! `inventory` and coverage would be missing in every worker.
 
-type Constructor = extern "C" fn(libc::c_int, *const *const libc::c_char, *const *const libc::c_char);
+type Constructor =
+    extern "C" fn(libc::c_int, *const *const libc::c_char, *const *const libc::c_char);
 
 // Priority 101 is the first that is not reserved for the implementation: after
 // std has noted the program's arguments (99), before every constructor without

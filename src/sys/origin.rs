@@ -41,6 +41,8 @@ pub(crate) fn get() -> Option<&'static Origin> {
 pub(crate) fn executable() -> io::Result<BorrowedFd<'static>> {
     match EXECUTABLE.get_or_init(image::open_executable) {
         Ok(fd) => Ok(fd.as_fd()),
-        Err(e) => Err(e.raw_os_error().map_or_else(|| e.kind().into(), io::Error::from_raw_os_error)),
+        Err(e) => {
+            Err(e.raw_os_error().map_or_else(|| e.kind().into(), io::Error::from_raw_os_error))
+        }
     }
 }

@@ -12,14 +12,24 @@ pub(crate) enum Step {
     Arg(Vec<u8>),
     /// Takes the next queued descriptor, as do `Stdio` and `DirectoryFd`.
     Fd,
-    Setup { name: String, args: Vec<Vec<u8>> },
+    Setup {
+        name: String,
+        args: Vec<Vec<u8>>,
+    },
     Stdio(u8),
-    Env { key: Vec<u8>, value: Vec<u8> },
+    Env {
+        key: Vec<u8>,
+        value: Vec<u8>,
+    },
     EnvRemove(Vec<u8>),
     EnvClear,
     Directory(Vec<u8>),
     DirectoryFd,
-    Limit { resource: u32, soft: u64, hard: u64 },
+    Limit {
+        resource: u32,
+        soft: u64,
+        hard: u64,
+    },
     Umask(u32),
     Nice(i32),
     Group(i32),
