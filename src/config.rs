@@ -44,6 +44,7 @@ pub enum Resource {
 }
 
 impl Resource {
+    #[allow(clippy::unnecessary_cast, reason = "the constants are signed on musl")]
     fn number(self) -> u32 {
         let number = match self {
             Resource::Cpu => libc::RLIMIT_CPU,
@@ -58,7 +59,7 @@ impl Resource {
             Resource::MessageQueues => libc::RLIMIT_MSGQUEUE,
             Resource::PendingSignals => libc::RLIMIT_SIGPENDING,
         };
-        number
+        number as u32
     }
 }
 

@@ -102,7 +102,7 @@ pub struct Registered {
 }
 
 /// A setup function behind its handle: its error is the message of whatever it returned.
-pub type SetupFn = fn(Args) -> Result<(), String>;
+pub(crate) type SetupFn = fn(Args) -> Result<(), String>;
 
 /// What the registry holds.
 #[derive(Debug)]
