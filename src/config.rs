@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::fcntl::{OFlag, open};
@@ -95,7 +95,7 @@ impl Process {
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Process {
         let (key, value) = (key.as_ref().as_bytes(), value.as_ref().as_bytes());
         if self.check_key(key) && self.check_nul("an environment variable", value) {
-            self.queue().config(&Step::Env { key: key.to_vec(), value: value.to_vec() });
+            self.queue().config(&Step::Env { key: key.into(), value: value.into() });
         }
         self
     }
@@ -104,7 +104,7 @@ impl Process {
     pub fn env_remove(mut self, key: impl AsRef<OsStr>) -> Process {
         let key = key.as_ref().as_bytes();
         if self.check_key(key) {
-            self.queue().config(&Step::EnvRemove(key.to_vec()));
+            self.queue().config(&Step::EnvRemove(key.into()));
         }
         self
     }
@@ -120,7 +120,7 @@ impl Process {
     pub fn current_dir(mut self, path: impl AsRef<Path>) -> Process {
         let path = path.as_ref().as_os_str().as_bytes();
         if self.check_nul("a working directory", path) {
-            self.queue().config(&Step::Directory(path.to_vec()));
+            self.queue().config(&Step::Directory(path.into()));
         }
         self
     }
@@ -187,7 +187,7 @@ impl Process {
     /// as far as the program's own arguments had room. The default names the entry
     /// and the program.
     pub fn title(mut self, title: impl Into<String>) -> Process {
-        self.queue().config(&Step::Title(title.into()));
+        self.queue().config(&Step::Title(title.into().into()));
         self
     }
 
@@ -222,7 +222,7 @@ impl Process {
         let queue = self.queue();
         queue.config(&Step::EnvClear);
         for (key, value) in std::env::vars_os() {
-            let (key, value) = (key.into_vec(), value.into_vec());
+            let (key, value) = (key.as_bytes().into(), value.as_bytes().into());
             queue.config(&Step::Env { key, value });
         }
         queue.fd(directory.as_fd(), &Step::DirectoryFd, true);

@@ -128,29 +128,30 @@ impl Registration {
     }
 }
 
-fn all(what: &str) -> impl Iterator<Item = &'static Registered> {
-    OFFSHOOT_0_REGISTRY.iter().filter(move |r| r.kind.what() == what)
-}
-
-fn find(what: &'static str, name: &str) -> Result<&'static Registered, Error> {
-    all(what).find(|r| r.name == name).ok_or_else(|| {
-        let nearest = nearest(name, all(what).map(|r| r.name));
+fn find<F>(
+    what: &'static str,
+    name: &str,
+    of_kind: impl Fn(&Registration) -> Option<F>,
+) -> Result<F, Error> {
+    let known = || OFFSHOOT_0_REGISTRY.iter().filter_map(|r| Some((r.name, of_kind(&r.kind)?)));
+    known().find(|(known, _)| *known == name).map(|(_, function)| function).ok_or_else(|| {
+        let nearest = nearest(name, known().map(|(known, _)| known));
         Kind::Unknown { what, name: name.to_owned(), nearest }.into()
     })
 }
 
 pub(crate) fn find_entry(name: &str) -> Result<fn(Start) -> u8, Error> {
-    match find("entry", name)?.kind {
-        Registration::Entry(run) => Ok(run),
-        Registration::Setup(_) => unreachable!("`find` has looked at entries only"),
-    }
+    find("entry", name, |kind| match kind {
+        Registration::Entry(run) => Some(*run),
+        Registration::Setup(_) => None,
+    })
 }
 
 pub(crate) fn find_setup(name: &str) -> Result<SetupFn, Error> {
-    match find("setup function", name)?.kind {
-        Registration::Setup(run) => Ok(run),
-        Registration::Entry(_) => unreachable!("`find` has looked at setup functions only"),
-    }
+    find("setup function", name, |kind| match kind {
+        Registration::Setup(run) => Some(*run),
+        Registration::Entry(_) => None,
+    })
 }
 
 pub(crate) fn names() -> Vec<&'static str> {

@@ -17,7 +17,7 @@ use crate::sys::fork::{die_with_parent, exit_now, flush_stdio};
 use crate::sys::ids::{self, Ids};
 use crate::sys::{collapse, fds, settings, signal, title};
 use crate::template::Template;
-use crate::wire::{self, End, Failure, Next, Reply, Stage, Step, Steps};
+use crate::wire::{self, Bytes, End, Failure, Next, Parts, Reply, Stage, Step, Steps};
 use crate::{entry, start};
 
 /// Goes on as the process that `fork` describes. Returns if that is to serve: then
@@ -53,14 +53,13 @@ struct Launch<'a> {
 
 impl Launch<'_> {
     fn proceed(&mut self, fork: wire::Fork, asker: Sender) -> Result<(), Failure> {
-        let mut queued = fork.fds;
-        let mut steps = Steps::new(fork.body)
-            .map_err(|e| Failure::io(Stage::Protocol, "reading the request", &e))?;
+        let (datagram, fds) = self.template.take_datagram();
+        let Parts { socket, mut steps, mut fds, parcel } = fork.take_apart(datagram, fds)?;
         self.take_on(&mut steps, asker)?;
-        if let Some((parcel, count)) = fork.parcel {
-            wire::unpack(parcel, count, &mut queued)?;
+        if let Some((parcel, count)) = parcel {
+            wire::unpack(parcel, count, &mut fds)?;
         }
-        self.fds = queued.into_iter();
+        self.fds = fds.into_iter();
         let end = loop {
             match steps.next().map_err(malformed)? {
                 Next::Step(step) => self.apply(step)?,
@@ -70,11 +69,10 @@ impl Launch<'_> {
         if self.fds.next().is_some() {
             return Err(malformed(wire::Malformed("descriptors left over")));
         }
-        drop(steps);
         match end {
-            End::Serve => self.serve(fork.socket, fork.tell_ready),
-            End::Run(name) => self.run(&name, fork.socket, fork.tell_ready),
-            End::Exec(args) => self.exec(args, fork.socket, fork.tell_ready),
+            End::Serve => self.serve(socket, fork.tell_ready),
+            End::Run(name) => self.run(&name, socket, fork.tell_ready),
+            End::Exec(args) => self.exec(&args, socket, fork.tell_ready),
         }
     }
 
@@ -102,7 +100,7 @@ impl Launch<'_> {
         }
         let all = steps.peek().map_err(malformed)?;
         let Some(Next::End(End::Run(name))) = all.last() else { return Ok(false) };
-        if !self.template.privileged.contains(name) {
+        if !self.template.privileged.iter().any(|p| p == name) {
             return Ok(false);
         }
         let plain = |n: &Next| matches!(n, Next::Step(Step::Arg(_) | Step::Fd));
@@ -119,14 +117,16 @@ impl Launch<'_> {
         self.fds.next().ok_or(malformed(wire::Malformed("a descriptor is missing")))
     }
 
-    fn apply(&mut self, step: Step) -> Result<(), Failure> {
+    fn apply(&mut self, step: Step<'_>) -> Result<(), Failure> {
         match step {
-            Step::Arg(bytes) => self.template.queued.args.push(bytes),
+            Step::Arg(bytes) => self.template.queued.args.push(bytes.into_owned()),
             Step::Fd => {
                 let fd = self.fd()?;
                 self.template.queued.fds.push(fd);
             }
-            Step::Setup { name, args } => return self.setup(&name, args),
+            Step::Setup { name, args } => {
+                return self.setup(&name, args.into_iter().map(Bytes::into_owned).collect());
+            }
             Step::Stdio(n) => {
                 let fd = self.fd()?;
                 config(format_args!("standard stream {n}"), fds::onto_stdio(fd, i32::from(n)))?;
@@ -173,7 +173,7 @@ impl Launch<'_> {
                 self.death_signal = n;
                 self.renew_death_signal()?;
             }
-            Step::Title(text) => self.title = Some(text),
+            Step::Title(text) => self.title = Some(text.into_owned()),
             Step::HugePages(on) => self.template.huge_pages = on,
         }
         Ok(())
@@ -218,36 +218,37 @@ impl Launch<'_> {
             signal::begin_serving();
         }
         match self.title.take() {
-            Some(title) => title::set(&title, &title),
+            Some(title) => title::set(&[&title], &[&title]),
             None => self.template.show_title(),
         }
         self.ready(tell_ready);
-        self.template.control = Some(control);
+        self.template.go_on_with(control);
         Ok(())
     }
 
     fn run(&mut self, name: &str, stream: OwnedFd, tell_ready: bool) -> Result<(), Failure> {
         let run = entry::find_entry(name).map_err(|e| Failure::new(Stage::Entry, 0, e))?;
-        let short = name.rsplit("::").next().unwrap_or(name);
+        let short = name.bytes().rposition(|b| b == b':').map_or(name, |colon| &name[colon + 1..]);
         match self.title.take() {
-            Some(title) => title::set(&title, &title),
-            None => title::set(short, &format!("offshoot: {name} of {}", self.template.owner)),
+            Some(title) => title::set(&[&title], &[&title]),
+            None => title::set(&[short], &["offshoot: ", name, " of ", &self.template.owner]),
         }
         self.ready(tell_ready);
         let queued = std::mem::take(&mut self.template.queued);
         let start = Start::new(stream, queued);
-        // The entry never returns here, so nothing else would close the copy.
-        self.template.control = None;
+        // The entry never returns here, so nothing else would close these.
+        self.template.stop_serving();
         signal::begin_entry(self.template.user_code);
         entry::run(run, start)
     }
 
-    fn exec(&mut self, args: Vec<Vec<u8>>, stream: OwnedFd, ready: bool) -> Result<(), Failure> {
+    fn exec(&mut self, args: &[Bytes<'_>], stream: OwnedFd, ready: bool) -> Result<(), Failure> {
         let queued = std::mem::take(&mut self.template.queued);
         let program = String::from_utf8_lossy(&args[0]).into_owned();
         let failed = |e: io::Error| Failure::io(Stage::Exec, &program, &e);
-        let args =
-            args.into_iter().chain(queued.args).map(c_string).collect::<io::Result<Vec<_>>>();
+        let queued_args = queued.args.into_iter().map(Bytes::Owned);
+        let args = args.iter().cloned().chain(queued_args).map(c_string);
+        let args = args.collect::<io::Result<Vec<_>>>();
         let args = args.map_err(failed)?;
         let mut stream = stream;
         let mut aside: Vec<&mut OwnedFd> = self.template.control.iter_mut().collect();
@@ -259,7 +260,7 @@ impl Launch<'_> {
     }
 }
 
-fn c_string(bytes: Vec<u8>) -> io::Result<CString> {
+fn c_string(bytes: Bytes<'_>) -> io::Result<CString> {
     CString::new(bytes).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
 }
 

@@ -200,7 +200,8 @@ impl Link {
     /// Reads one reply; whether there may be more.
     fn read_one(&self, wait: bool) -> bool {
         let mut buffer = [0; MAX_DATAGRAM];
-        let received = match fdpass::receive(&self.socket, &mut buffer, wait) {
+        let mut fds = Vec::new();
+        let received = match fdpass::receive(&self.socket, &mut buffer, &mut fds, wait) {
             Ok(Some(received)) => received,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return false,
             Ok(None) | Err(_) => {
@@ -213,7 +214,7 @@ impl Link {
             self.close(Loss::Protocol("a datagram that is too long"));
             return false;
         }
-        let parsed = match Reply::parse(&buffer[..received.len], received.fds) {
+        let parsed = match Reply::parse(&buffer[..received.len], &mut fds) {
             // There was no room for the descriptor: a fault of ours, not of the peer.
             _ if received.fds_lost => Ok((wire::id_of(&buffer), Reply::Done(libc::EMFILE))),
             parsed => parsed,

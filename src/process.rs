@@ -19,7 +19,7 @@ use crate::slot::{Loss, Slot};
 use crate::sys::fdpass;
 use crate::sys::fork::{self, Forked};
 use crate::tether::Tether;
-use crate::wire::{self, End, Step};
+use crate::wire::{self, Bytes, End, Step};
 use crate::{home, privilege};
 
 /// A process that waits for commands: it can be prepared, forked, and at last run.
@@ -214,7 +214,7 @@ impl Process {
     /// the template has died; [`is_resource`](Error::is_resource) without room for
     /// another process or socket here.
     pub fn run<R: Termination + 'static>(self, entry: Entry<R>) -> Result<Child, Error> {
-        self.end(&End::Run(entry.name().to_owned()))
+        self.end(&End::Run(entry.name().into()))
     }
 
     /// As [`run`](Process::run), for an entry whose name is known only at run time:
@@ -225,7 +225,7 @@ impl Process {
     /// if there is no such entry. Nothing has been sent then.
     pub fn run_named(self, name: &str) -> Result<Child, Error> {
         entry::find_entry(name)?;
-        self.end(&End::Run(name.to_owned()))
+        self.end(&End::Run(name.into()))
     }
 
     /// Executes an external program in the process: "a faster fork+exec", whatever
@@ -244,8 +244,9 @@ impl Process {
         A: IntoIterator,
         A::Item: AsRef<OsStr>,
     {
-        let args: Vec<Vec<u8>> = args.into_iter().map(|a| a.as_ref().as_bytes().to_vec()).collect();
-        if args.first().is_none_or(Vec::is_empty) {
+        let args: Vec<Bytes<'_>> =
+            args.into_iter().map(|a| Bytes::Owned(a.as_ref().as_bytes().to_vec())).collect();
+        if args.first().is_none_or(|program| program.is_empty()) {
             return Err(Kind::Argument("exec was given no program".to_owned()).into());
         }
         if args.iter().any(|a| a.contains(&0)) {
@@ -256,7 +257,7 @@ impl Process {
         self.end(&End::Exec(args))
     }
 
-    fn end(self, end: &End) -> Result<Child, Error> {
+    fn end(self, end: &End<'_>) -> Result<Child, Error> {
         let inner = self.inner.into_inner().unwrap_or_else(|e| e.into_inner());
         inner.queue.check()?;
         if let End::Run(name) = end {
@@ -340,7 +341,7 @@ impl Inner {
         Ok(())
     }
 
-    fn send(&self, end: &End, far: &OwnedFd) -> Result<Sent, Error> {
+    fn send(&self, end: &End<'_>, far: &OwnedFd) -> Result<Sent, Error> {
         let mut tries = 0;
         loop {
             tries += 1;
@@ -368,7 +369,7 @@ impl Inner {
     fn send_to(
         &self,
         link: &Link,
-        end: &End,
+        end: &End<'_>,
         far: &OwnedFd,
     ) -> Result<(u64, Arc<Slot>), RequestError> {
         let fds = self.queue.fds();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Kind};
 use crate::sys::fds;
-use crate::wire::{MAX_BODY, MAX_QUEUED_FDS, Step};
+use crate::wire::{Bytes, MAX_BODY, MAX_QUEUED_FDS, Step};
 
 /// Steps in the form in which they are sent, and the descriptors that go with them.
 #[derive(Default)]
@@ -21,29 +21,30 @@ pub(crate) struct Queue {
 impl Queue {
     pub(crate) fn arg(&mut self, bytes: &[u8]) {
         if self.error.is_none() {
-            Step::encode_arg(bytes, &mut self.steps);
+            Step::Arg(Bytes::Borrowed(bytes)).encode(&mut self.steps);
             self.check_size();
         }
     }
 
     pub(crate) fn setup(&mut self, name: &'static str, args: Vec<Vec<u8>>) {
         self.setup = true;
-        self.push(&Step::Setup { name: name.to_owned(), args });
+        let args = args.into_iter().map(Bytes::Owned).collect();
+        self.push(&Step::Setup { name: name.into(), args });
     }
 
-    pub(crate) fn config(&mut self, step: &Step) {
+    pub(crate) fn config(&mut self, step: &Step<'_>) {
         self.config = true;
         self.push(step);
     }
 
-    fn push(&mut self, step: &Step) {
+    fn push(&mut self, step: &Step<'_>) {
         if self.error.is_none() {
             step.encode(&mut self.steps);
             self.check_size();
         }
     }
 
-    pub(crate) fn fd(&mut self, fd: BorrowedFd<'_>, step: &Step, config: bool) {
+    pub(crate) fn fd(&mut self, fd: BorrowedFd<'_>, step: &Step<'_>, config: bool) {
         self.config |= config;
         if self.error.is_some() {
             return;

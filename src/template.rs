@@ -4,8 +4,11 @@
 //! and never comes back if it is to run (`launch.rs`). No user code runs in here,
 //! and nothing in here waits for the parent: replies that do not fit the socket
 //! stay in `outbox`.
+//!
+//! After each fork the first write to a page copies it, here or in the child, for 2 us;
+//! so the road of a request allocates nothing here, and keeps to few pages.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -14,8 +17,9 @@ use crate::start::Queued;
 use crate::sys::fdpass::{self, Received, Sender};
 use crate::sys::fork::{self, Forked, exit_now};
 use crate::sys::ids::Ids;
-use crate::sys::{pidfd, signal, title, wait};
-use crate::wire::{self, Failure, MAX_DATAGRAM, Reply, Request, Stage};
+use crate::sys::signal::{self, Ends};
+use crate::sys::{pidfd, title, wait};
+use crate::wire::{self, Encoded, Failure, MAX_DATAGRAM, Reply, Request, Stage};
 
 pub(crate) struct Template {
     /// There until an entry takes the process over.
@@ -31,12 +35,18 @@ pub(crate) struct Template {
     pub(crate) huge_pages: bool,
     /// The program that all of this belongs to, as titles show it.
     pub(crate) owner: String,
-    // No HashMap: its keys, once made, would be the same in all forks.
-    children: BTreeMap<i32, u64>,
-    outbox: VecDeque<Vec<u8>>,
+    /// Pids, in their order, and what the parent calls them. (No HashMap: its keys,
+    /// once made, would be the same in all forks.)
+    children: Vec<(i32, u64)>,
+    outbox: VecDeque<Encoded>,
     retired: bool,
-    buffer: Box<[u8; MAX_DATAGRAM]>,
+    ends: Option<Ends>,
+    buffer: Box<[u8]>,
+    fds: Vec<OwnedFd>,
 }
+
+/// Children for which there is room without an allocation.
+const ROOM: usize = 64;
 
 impl Template {
     pub(crate) fn new(control: OwnedFd, owner: String) -> Template {
@@ -49,10 +59,12 @@ impl Template {
             user_code: false,
             huge_pages: std::env::var_os("OFFSHOOT_HUGE_PAGES").is_none_or(|v| v != "0"),
             owner,
-            children: BTreeMap::new(),
+            children: Vec::with_capacity(ROOM),
             outbox: VecDeque::new(),
             retired: false,
-            buffer: Box::new([0; MAX_DATAGRAM]),
+            ends: None,
+            buffer: new_buffer(),
+            fds: Vec::with_capacity(fdpass::MAX_FDS),
         }
     }
 
@@ -63,26 +75,49 @@ impl Template {
         title::prepare();
         self.show_title();
         signal::begin_serving();
+        self.ends = Some(Ends::new().unwrap_or_else(|_| exit_now(1)));
         loop {
-            self.reap();
             self.deliver();
             if self.retired && self.children.is_empty() && self.outbox.is_empty() {
                 exit_now(0);
             }
-            match self.receive() {
-                Ok(Some(datagram)) => self.handle(datagram),
-                Ok(None) => exit_now(0),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    signal::pause(self.control(), !self.outbox.is_empty());
+            let ends = self.ends.as_ref().expect("only a process that runs is without");
+            let (readable, ended) = ends.pause(self.control(), !self.outbox.is_empty());
+            if ended {
+                self.reap();
+            }
+            if readable {
+                match self.receive() {
+                    Ok(Some(datagram)) => self.handle(&datagram),
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                    Ok(None) => exit_now(0),
+                    Err(_) => exit_now(1),
                 }
-                Err(_) => exit_now(1),
             }
         }
     }
 
     fn receive(&mut self) -> io::Result<Option<Received>> {
         let control = self.control.as_ref().expect("as in `control`");
-        fdpass::receive(control, &mut self.buffer[..], false)
+        fdpass::receive(control, &mut self.buffer, &mut self.fds, false)
+    }
+
+    /// What the last datagram was, for the process that it makes.
+    pub(crate) fn take_datagram(&mut self) -> (Box<[u8]>, Vec<OwnedFd>) {
+        (std::mem::take(&mut self.buffer), std::mem::take(&mut self.fds))
+    }
+
+    /// Becomes a process of its own, with a new parent's socket.
+    pub(crate) fn go_on_with(&mut self, control: OwnedFd) {
+        self.control = Some(control);
+        self.buffer = new_buffer();
+        self.fds.reserve(fdpass::MAX_FDS);
+    }
+
+    /// Lets go of what only a process that serves needs.
+    pub(crate) fn stop_serving(&mut self) {
+        self.control = None;
+        self.ends = None;
     }
 
     pub(crate) fn control(&self) -> &OwnedFd {
@@ -91,10 +126,10 @@ impl Template {
 
     pub(crate) fn show_title(&self) {
         let owner = &self.owner;
-        title::set(&format!("tmpl:{owner}"), &format!("offshoot: template of {owner}"));
+        title::set(&["tmpl:", owner], &["offshoot: template of ", owner]);
     }
 
-    fn handle(&mut self, datagram: Received) {
+    fn handle(&mut self, datagram: &Received) {
         let bytes = &self.buffer[..datagram.len];
         let id = wire::id_of(bytes);
         if datagram.fds_lost {
@@ -104,12 +139,14 @@ impl Template {
         if datagram.truncated {
             return self.reply(id, &Reply::Failed(Failure::new(Stage::Protocol, 0, "too long")));
         }
-        match Request::parse(bytes, datagram.fds) {
+        match Request::parse(bytes, self.fds.len()) {
             Ok(request) => self.execute(request, wire::asker(datagram.sender)),
             Err(wire::Malformed(why)) => {
                 self.reply(id, &Reply::Failed(Failure::new(Stage::Protocol, 0, why)));
             }
         }
+        // What was attached was for a child, or is refused.
+        self.fds.clear();
     }
 
     fn execute(&mut self, request: Request, asker: Sender) {
@@ -157,11 +194,13 @@ impl Template {
             );
             return Err(Failure::new(Stage::Threads, 0, why));
         }
-        fork::flush_stdio();
+        // Nothing is left in stdout's buffers: they were flushed when this process began
+        // to serve, and no code that prints has run in it since.
         let forked = fork::fork().map_err(|e| Failure::io(Stage::Fork, "fork", &e))?;
         match forked {
             Forked::Parent(pid) => {
-                self.children.insert(pid, id);
+                let at = self.children.partition_point(|(other, _)| *other < pid);
+                self.children.insert(at, (pid, id));
             }
             Forked::Child => {
                 self.children.clear();
@@ -173,35 +212,42 @@ impl Template {
     }
 
     fn pid_of(&self, process: u64) -> Option<i32> {
-        self.children.iter().find(|(_, id)| **id == process).map(|(pid, _)| *pid)
+        self.children.iter().find(|(_, id)| *id == process).map(|(pid, _)| *pid)
     }
 
     fn reap(&mut self) {
         while !self.children.is_empty() {
             let Some(ended) = wait::reap_any() else { return };
             // What a setup function left running and never waited for has no id.
-            if let Some(id) = self.children.remove(&ended.pid) {
+            if let Ok(at) = self.children.binary_search_by_key(&ended.pid, |(pid, _)| *pid) {
+                let (_, id) = self.children.remove(at);
                 self.reply(id, &Reply::Exited(ended));
             }
         }
     }
 
-    pub(crate) fn reply(&mut self, id: u64, reply: &Reply) {
-        self.outbox.push_back(reply.encode(id));
-        self.deliver();
+    fn reply(&mut self, id: u64, reply: &Reply) {
+        let datagram = reply.encode(id);
+        if self.outbox.is_empty() && !self.would_block(&datagram) {
+            return;
+        }
+        self.outbox.push_back(datagram);
+    }
+
+    /// Sends a reply, or says that there is no room for it. A parent that is gone is
+    /// found out by `receive`.
+    fn would_block(&self, datagram: &[u8]) -> bool {
+        let sent = fdpass::send(self.control(), &[IoSlice::new(datagram)], &[], false);
+        matches!(sent, Err(e) if e.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Sends what the socket takes. The order of replies is kept.
     fn deliver(&mut self) {
         while let Some(datagram) = self.outbox.front() {
-            match fdpass::send(self.control(), &[IoSlice::new(datagram)], &[], false) {
-                // The parent is gone; `receive` will say so.
-                Err(e) if e.kind() != io::ErrorKind::WouldBlock => self.outbox.clear(),
-                Err(_) => return,
-                Ok(()) => {
-                    self.outbox.pop_front();
-                }
+            if self.would_block(datagram) {
+                return;
             }
+            self.outbox.pop_front();
         }
     }
 
@@ -223,4 +269,8 @@ impl Template {
 
 fn errno_of(result: io::Result<()>) -> i32 {
     result.err().map_or(0, |e| e.raw_os_error().unwrap_or(libc::EIO))
+}
+
+fn new_buffer() -> Box<[u8]> {
+    vec![0; MAX_DATAGRAM].into_boxed_slice()
 }

@@ -44,7 +44,7 @@ use crate::sys::wait::Reaped;
 
 mod step;
 use step::Reader;
-pub(crate) use step::{Body, End, Next, Step, Steps};
+pub(crate) use step::{Bytes, End, Next, Step, Steps};
 
 pub(crate) const HEADER: usize = 16;
 /// Largest datagram; longer bodies travel in a memory file.
@@ -127,7 +127,9 @@ impl Failure {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) &'static str);
 
-/// A request, as a template takes it in.
+/// A request, as a template takes it in. Nothing in here is allocated or moved out of
+/// the datagram, but for `Privileged`: what a template writes to, or allocates,
+/// between forks costs it, and each new process, a copied page.
 #[derive(Debug)]
 pub(crate) enum Request {
     Fork(Fork),
@@ -138,15 +140,51 @@ pub(crate) enum Request {
     Retire,
 }
 
-#[derive(Debug)]
+/// What is in a Fork; its descriptors are those of the datagram, in this order:
+/// socket, memory file, parcel, and `inline` of the queued ones.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Fork {
     pub(crate) id: u64,
     pub(crate) tell_ready: bool,
+    /// Length of the datagram; the body begins behind its header.
+    len: usize,
+    in_file: bool,
+    in_parcel: bool,
+    /// Queued descriptors that wait in the parcel.
+    beyond: usize,
+}
+
+/// A Fork taken apart, in the process that it is for.
+pub(crate) struct Parts {
     pub(crate) socket: OwnedFd,
-    pub(crate) body: Body,
+    pub(crate) steps: Steps,
     pub(crate) fds: Vec<OwnedFd>,
     /// A parcel and how many descriptors are in it.
     pub(crate) parcel: Option<(OwnedFd, usize)>,
+}
+
+impl Fork {
+    /// `datagram` and `fds` are what this was parsed from.
+    pub(crate) fn take_apart(
+        self,
+        datagram: Box<[u8]>,
+        fds: Vec<OwnedFd>,
+    ) -> Result<Parts, Failure> {
+        let missing = || Failure::new(Stage::Protocol, 0, "a descriptor is missing");
+        let mut fds = fds.into_iter();
+        let socket = fds.next().ok_or_else(missing)?;
+        let steps = if self.in_file {
+            Steps::in_file(fds.next().ok_or_else(missing)?)
+                .map_err(|e| Failure::io(Stage::Protocol, "reading the request", &e))?
+        } else {
+            Steps::inline(datagram, HEADER..self.len)
+        };
+        let parcel = match self.in_parcel {
+            true => Some((fds.next().ok_or_else(missing)?, self.beyond)),
+            false => None,
+        };
+        Ok(Parts { socket, steps, fds: fds.collect(), parcel })
+    }
 }
 
 /// A reply, as the parent takes it in.
@@ -181,7 +219,7 @@ pub(crate) fn send_fork(
     socket: impl AsFd,
     id: u64,
     steps: &[u8],
-    end: &End,
+    end: &End<'_>,
     end_socket: BorrowedFd<'_>,
     queued: &[BorrowedFd<'_>],
     tell_ready: bool,
@@ -229,15 +267,16 @@ pub(crate) fn unpack(
     into: &mut Vec<OwnedFd>,
 ) -> Result<(), Failure> {
     let wanted = into.len() + count;
+    let mut some = Vec::new();
     while into.len() < wanted {
-        let got = fdpass::receive(&parcel, &mut [0; 8], false)
+        let got = fdpass::receive(&parcel, &mut [0; 8], &mut some, false)
             .map_err(|e| Failure::io(Stage::Protocol, "reading a parcel", &e))?;
         match got {
             Some(r) if r.fds_lost => {
                 return Err(Failure::new(Stage::Fork, libc::EMFILE, "receiving descriptors"));
             }
-            Some(r) if !r.fds.is_empty() && into.len() + r.fds.len() <= wanted => {
-                into.extend(r.fds);
+            Some(_) if !some.is_empty() && into.len() + some.len() <= wanted => {
+                into.append(&mut some);
             }
             _ => return Err(Failure::new(Stage::Protocol, 0, "a parcel with other contents")),
         }
@@ -282,20 +321,19 @@ fn send_plain(s: impl AsFd, kind: u8, id: u64, body: &[&[u8]], wait: bool) -> io
 }
 
 impl Request {
-    /// Checks a received datagram and takes it apart. What was attached to it is
-    /// closed where it is refused.
-    pub(crate) fn parse(bytes: &[u8], fds: Vec<OwnedFd>) -> Result<Request, Malformed> {
+    /// Checks a received datagram, which came with this many descriptors.
+    pub(crate) fn parse(bytes: &[u8], fds: usize) -> Result<Request, Malformed> {
         let Some((h, body)) = bytes.split_at_checked(HEADER) else {
             return Err(Malformed("shorter than a header"));
         };
         let attached = u16::from_le_bytes([h[2], h[3]]) as usize;
-        if attached != fds.len() {
+        if attached != fds {
             return Err(Malformed("other descriptors than it says"));
         }
         let id = id_of(h);
         let mut r = Reader::new(body);
         if h[0] == FORK {
-            return Request::fork(h, body, fds, id);
+            return Request::fork(h, body, attached, id);
         }
         if attached != 0 || h[1] != 0 {
             return Err(Malformed("descriptors or flags where none belong"));
@@ -307,7 +345,7 @@ impl Request {
             PRIVILEGED => {
                 let mut names = Vec::new();
                 while !r.is_empty() {
-                    names.push(r.text()?);
+                    names.push(r.text()?.into_owned());
                 }
                 Request::Privileged { id, names }
             }
@@ -317,7 +355,7 @@ impl Request {
         if r.is_empty() { Ok(request) } else { Err(Malformed("bytes left over")) }
     }
 
-    fn fork(h: &[u8], body: &[u8], fds: Vec<OwnedFd>, id: u64) -> Result<Request, Malformed> {
+    fn fork(h: &[u8], body: &[u8], attached: usize, id: u64) -> Result<Request, Malformed> {
         let flags = h[1];
         if flags & !(IN_FILE | IN_PARCEL | TELL_READY) != 0 {
             return Err(Malformed("unknown flags"));
@@ -326,63 +364,88 @@ impl Request {
         if queued > MAX_QUEUED_FDS {
             return Err(Malformed("more descriptors than a process can be sent"));
         }
-        let mut fds = fds.into_iter();
-        let mut next = || fds.next().ok_or(Malformed("a descriptor is missing"));
-        let socket = next()?;
-        let body = match flags & IN_FILE {
-            0 => Body::Inline(body.to_vec()),
-            _ if body.is_empty() => Body::File(next()?),
-            _ => return Err(Malformed("a body here and in a file")),
-        };
-        let parcel = if flags & IN_PARCEL != 0 { Some(next()?) } else { None };
-        let fds: Vec<OwnedFd> = fds.collect();
-        let beyond = queued.checked_sub(fds.len()).ok_or(Malformed("too many descriptors"))?;
-        if (beyond > 0) != parcel.is_some() {
+        let (in_file, in_parcel) = (flags & IN_FILE != 0, flags & IN_PARCEL != 0);
+        if in_file && !body.is_empty() {
+            return Err(Malformed("a body here and in a file"));
+        }
+        let own = 1 + usize::from(in_file) + usize::from(in_parcel);
+        let inline = attached.checked_sub(own).ok_or(Malformed("a descriptor is missing"))?;
+        let beyond = queued.checked_sub(inline).ok_or(Malformed("too many descriptors"))?;
+        if (beyond > 0) != in_parcel {
             return Err(Malformed("descriptors are missing"));
         }
-        let parcel = parcel.map(|p| (p, beyond));
-        let tell_ready = flags & TELL_READY != 0;
-        Ok(Request::Fork(Fork { id, tell_ready, socket, body, fds, parcel }))
+        let (tell_ready, len) = (flags & TELL_READY != 0, HEADER + body.len());
+        Ok(Request::Fork(Fork { id, tell_ready, len, in_file, in_parcel, beyond }))
+    }
+}
+
+/// An encoded reply. All but a long text fit the array.
+pub(crate) enum Encoded {
+    Short([u8; SHORT], usize),
+    Long(Vec<u8>),
+}
+
+const SHORT: usize = HEADER + 32;
+
+impl Encoded {
+    fn new(kind: u8, attached: usize, id: u64) -> Encoded {
+        let mut bytes = [0; SHORT];
+        bytes[..HEADER].copy_from_slice(&header(kind, 0, attached, 0, id));
+        Encoded::Short(bytes, HEADER)
+    }
+
+    fn put(mut self, more: &[u8]) -> Encoded {
+        match &mut self {
+            Encoded::Short(bytes, len) if *len + more.len() <= SHORT => {
+                bytes[*len..*len + more.len()].copy_from_slice(more);
+                *len += more.len();
+            }
+            Encoded::Short(bytes, len) => {
+                return Encoded::Long([&bytes[..*len], more].concat());
+            }
+            Encoded::Long(bytes) => bytes.extend_from_slice(more),
+        }
+        self
+    }
+}
+
+impl std::ops::Deref for Encoded {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Encoded::Short(bytes, len) => &bytes[..*len],
+            Encoded::Long(bytes) => bytes,
+        }
     }
 }
 
 impl Reply {
     /// The datagram of this reply, without the descriptor of a `PidfdIs`.
-    pub(crate) fn encode(&self, id: u64) -> Vec<u8> {
-        let mut body = Vec::new();
-        let (kind, attached) = match self {
-            Reply::Ready => (READY, 0),
+    pub(crate) fn encode(&self, id: u64) -> Encoded {
+        match self {
+            Reply::Ready => Encoded::new(READY, 0, id),
             Reply::Failed(f) => {
                 let stage = STAGES.iter().position(|s| *s == f.stage).expect("all are listed");
-                body.push(stage as u8);
-                body.extend(f.errno.to_le_bytes());
-                body.extend(&f.message.as_bytes()[..f.message.floor_char_boundary(MAX_TEXT)]);
-                (FAILED, 0)
+                let text = &f.message.as_bytes()[..f.message.floor_char_boundary(MAX_TEXT)];
+                Encoded::new(FAILED, 0, id)
+                    .put(&[stage as u8])
+                    .put(&f.errno.to_le_bytes())
+                    .put(text)
             }
-            Reply::Exited(r) => {
-                body.extend(r.pid.to_le_bytes());
-                body.extend(r.status.to_le_bytes());
-                for n in [r.user_us, r.system_us, r.peak_kib] {
-                    body.extend(n.to_le_bytes());
-                }
-                (EXITED, 0)
-            }
-            Reply::PidIs(pid) => {
-                body.extend(pid.to_le_bytes());
-                (PID_IS, 0)
-            }
-            Reply::PidfdIs(_) => (PIDFD_IS, 1),
-            Reply::Done(errno) => {
-                body.extend(errno.to_le_bytes());
-                (DONE, 0)
-            }
-        };
-        let mut datagram = header(kind, 0, attached, 0, id).to_vec();
-        datagram.append(&mut body);
-        datagram
+            Reply::Exited(r) => Encoded::new(EXITED, 0, id)
+                .put(&r.pid.to_le_bytes())
+                .put(&r.status.to_le_bytes())
+                .put(&r.user_us.to_le_bytes())
+                .put(&r.system_us.to_le_bytes())
+                .put(&r.peak_kib.to_le_bytes()),
+            Reply::PidIs(pid) => Encoded::new(PID_IS, 0, id).put(&pid.to_le_bytes()),
+            Reply::PidfdIs(_) => Encoded::new(PIDFD_IS, 1, id),
+            Reply::Done(errno) => Encoded::new(DONE, 0, id).put(&errno.to_le_bytes()),
+        }
     }
 
-    pub(crate) fn parse(bytes: &[u8], mut fds: Vec<OwnedFd>) -> Result<(u64, Reply), Malformed> {
+    pub(crate) fn parse(bytes: &[u8], fds: &mut Vec<OwnedFd>) -> Result<(u64, Reply), Malformed> {
         let Some((h, body)) = bytes.split_at_checked(HEADER) else {
             return Err(Malformed("shorter than a header"));
         };

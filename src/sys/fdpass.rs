@@ -21,11 +21,10 @@ pub(crate) struct Sender {
     pub(crate) gid: u32,
 }
 
-/// One received datagram; its bytes are in the caller's buffer.
+/// One received datagram; its bytes and descriptors are in the caller's buffers.
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) len: usize,
-    pub(crate) fds: Vec<OwnedFd>,
     pub(crate) sender: Option<Sender>,
     /// More bytes, or more descriptors, were sent than could be taken in.
     pub(crate) truncated: bool,
@@ -124,12 +123,16 @@ pub(crate) fn send(
 }
 
 /// Receives one datagram; `None` is the end of the connection. Every descriptor
-/// that arrives is close-on-exec and owned by the result, truncated or not.
+/// that arrives, truncated or not, is close-on-exec and now in `fds` (in place of
+/// what was there: a template reuses one vector, since allocating between forks
+/// costs it a copied page).
 pub(crate) fn receive(
     socket: impl AsFd,
     buffer: &mut [u8],
+    fds: &mut Vec<OwnedFd>,
     wait: bool,
 ) -> io::Result<Option<Received>> {
+    fds.clear();
     let mut control = [MaybeUninit::<usize>::uninit(); CONTROL_WORDS];
     let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: as in `send`.
@@ -155,7 +158,6 @@ pub(crate) fn receive(
     };
     let mut received = Received {
         len,
-        fds: Vec::new(),
         sender: None,
         truncated: message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0,
         fds_lost: message.msg_flags & libc::MSG_CTRUNC != 0,
@@ -175,7 +177,7 @@ pub(crate) fn receive(
                     let numbers = data.cast::<i32>();
                     for i in 0..bytes / size_of::<i32>() {
                         let fd = numbers.add(i).read_unaligned();
-                        received.fds.push(OwnedFd::from_raw_fd(fd));
+                        fds.push(OwnedFd::from_raw_fd(fd));
                     }
                 }
                 (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) if bytes >= size_of::<libc::ucred>() => {

@@ -1,52 +1,58 @@
 //! Signal dispositions and masks of templates and of what they fork.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use nix::sys::signal::{
-    SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask,
-};
+use nix::sys::signal::SigSet;
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 /// What a template ignores: its life hangs on its socket, and the parent of a
 /// group that gets a Ctrl-C may still be draining.
-const IGNORED: [Signal; 5] =
-    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGPIPE];
+const IGNORED: [libc::c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
 
-extern "C" fn noted(_: libc::c_int) {}
-
-fn set(signal: Signal, handler: SigHandler, flags: SaFlags) {
-    let action = SigAction::new(handler, flags, SigSet::empty());
-    // SAFETY: `noted` does nothing, so it is safe in any context; the other two
-    // are no functions. Errors are impossible for these signals.
-    let _ = unsafe { sigaction(signal, &action) };
+fn set(signal: libc::c_int, handler: libc::sighandler_t) {
+    // SAFETY: an all-zero sigaction has an empty mask and no flags; SIG_DFL and
+    // SIG_IGN are no functions. The C library refuses the numbers that it keeps for
+    // itself.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler;
+        libc::sigaction(signal, &action, std::ptr::null_mut());
+    }
 }
 
-/// Dispositions of a process that serves: the ends of children interrupt `pause`,
-/// and nothing but KILL and STOP ends it. All others go to their defaults, so that
-/// a fork has few to reset; what std installed for stack overflows stays.
+fn set_mask(mask: &libc::sigset_t) {
+    // SAFETY: a valid set. Cannot fail with SIG_SETMASK.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, mask, std::ptr::null_mut()) };
+}
+
+fn empty_mask() {
+    // SAFETY: all zero is the empty set on Linux.
+    set_mask(&unsafe { std::mem::zeroed() });
+}
+
+/// Dispositions of a process that serves: nothing but KILL and STOP ends it. All
+/// others go to their defaults, so that a fork has few to reset; what std installed
+/// for stack overflows stays. SIGCHLD is blocked, to be taken from an [`Ends`].
 pub(crate) fn begin_serving() {
     for number in 1..=64 {
-        if matches!(number, libc::SIGKILL | libc::SIGSTOP | libc::SIGSEGV | libc::SIGBUS) {
-            continue;
+        if !matches!(number, libc::SIGKILL | libc::SIGSTOP | libc::SIGSEGV | libc::SIGBUS) {
+            set(number, libc::SIG_DFL);
         }
-        // SAFETY: SIG_DFL; the C library refuses the numbers it keeps for itself.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
     }
     for signal in IGNORED {
-        set(signal, SigHandler::SigIgn, SaFlags::empty());
+        set(signal, libc::SIG_IGN);
     }
-    // No SA_RESTART: ppoll is to return.
-    set(Signal::SIGCHLD, SigHandler::Handler(noted), SaFlags::SA_NOCLDSTOP);
+    set(libc::SIGPIPE, libc::SIG_IGN);
     let mut blocked = SigSet::empty();
-    blocked.add(Signal::SIGCHLD);
-    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None);
+    blocked.add(nix::sys::signal::SIGCHLD);
+    set_mask(blocked.as_ref());
 }
 
 /// For a setup function: a process that serves, but one that can run and wait for
 /// other programs.
 pub(crate) fn begin_setup() {
-    set(Signal::SIGCHLD, SigHandler::SigDfl, SaFlags::empty());
-    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+    empty_mask();
 }
 
 /// Dispositions of an entry: all default but SIGPIPE, as in any Rust program, and
@@ -55,34 +61,49 @@ pub(crate) fn begin_entry(thorough: bool) {
     if thorough {
         begin_serving();
     }
-    for signal in &IGNORED[..4] {
-        set(*signal, SigHandler::SigDfl, SaFlags::empty());
+    for signal in IGNORED {
+        set(signal, libc::SIG_DFL);
     }
-    set(Signal::SIGCHLD, SigHandler::SigDfl, SaFlags::empty());
-    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+    empty_mask();
 }
 
 /// For a program that is about to be executed: SIGPIPE at its default as well, and
 /// SIGSEGV and SIGBUS, since an exec keeps no handlers but does keep what is ignored.
 pub(crate) fn begin_program() {
     begin_entry(true);
-    for signal in [Signal::SIGPIPE, Signal::SIGSEGV, Signal::SIGBUS] {
-        set(signal, SigHandler::SigDfl, SaFlags::empty());
+    for signal in [libc::SIGPIPE, libc::SIGSEGV, libc::SIGBUS] {
+        set(signal, libc::SIG_DFL);
     }
 }
 
-/// Waits until `socket` can be read (or written, if `write`), or a child ends.
-pub(crate) fn pause(socket: impl AsFd, write: bool) {
-    let mut poll = libc::pollfd {
-        fd: socket.as_fd().as_raw_fd(),
-        events: libc::POLLIN | if write { libc::POLLOUT } else { 0 },
-        revents: 0,
-    };
-    let open = SigSet::empty();
-    // SAFETY: one pollfd, no timeout, a valid mask. The mask lets SIGCHLD in for
-    // just the time of the call, so no end of a child falls between a check and
-    // the wait.
-    unsafe { libc::ppoll(&mut poll, 1, std::ptr::null(), open.as_ref()) };
+/// Tells that children have ended. A descriptor, because the frame of a handler
+/// would cost the template one more page after each fork.
+pub(crate) struct Ends(SignalFd);
+
+impl Ends {
+    pub(crate) fn new() -> io::Result<Ends> {
+        let mut ends = SigSet::empty();
+        ends.add(nix::sys::signal::SIGCHLD);
+        Ok(Ends(SignalFd::with_flags(&ends, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
+    }
+
+    /// Waits until `socket` can be read (or written, if `write`), or children end.
+    /// Whether they have: each such answer has to be followed by reaping all of them.
+    pub(crate) fn pause(&self, socket: &OwnedFd, write: bool) -> (bool, bool) {
+        let events = libc::POLLIN | if write { libc::POLLOUT } else { 0 };
+        let mut polled = [
+            libc::pollfd { fd: socket.as_raw_fd(), events, revents: 0 },
+            libc::pollfd { fd: self.0.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 },
+        ];
+        // SAFETY: two pollfds; no timeout.
+        unsafe { libc::poll(polled.as_mut_ptr(), 2, -1) };
+        let ended = polled[1].revents != 0;
+        if ended {
+            // Takes the pending signal away; what it says may be out of date.
+            let _ = self.0.read_signal();
+        }
+        (polled[0].revents != 0, ended)
+    }
 }
 
 /// Whether kill(2) can be given this number.

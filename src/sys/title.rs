@@ -148,11 +148,10 @@ pub(crate) fn prepare() {
 }
 
 /// Sets what `ps` shows: `comm` (cut at 15 bytes) and, as far as there is room,
-/// the command line.
-pub(crate) fn set(comm: &str, line: &str) {
-    let mut name = [0u8; 16];
-    let cut = comm.len().min(15);
-    name[..cut].copy_from_slice(&comm.as_bytes()[..cut]);
+/// the command line; each of the pieces given.
+pub(crate) fn set(comm: &[&str], line: &[&str]) {
+    let mut name = [0; 16];
+    fill(&mut name[..15], comm);
     // SAFETY: a NUL-terminated name of at most 16 bytes.
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
     let start = ROOM_START.load(Ordering::Relaxed);
@@ -160,11 +159,20 @@ pub(crate) fn set(comm: &str, line: &str) {
     if start.is_null() || room < 2 {
         return;
     }
-    let cut = line.len().min(room - 1);
     // SAFETY: `room` bytes from `start` are the old arguments, which `prepare` has
     // freed for this; one thread runs in a process that sets its title.
-    unsafe {
-        std::ptr::copy_nonoverlapping(line.as_ptr(), start.cast(), cut);
-        std::ptr::write_bytes(start.add(cut), 0, room - cut);
+    let area = unsafe { std::slice::from_raw_parts_mut(start.cast::<u8>(), room) };
+    let end = fill(&mut area[..room - 1], line);
+    area[end..].fill(0);
+}
+
+/// Puts the pieces one behind the other, as far as they fit; how far that is.
+fn fill(area: &mut [u8], pieces: &[&str]) -> usize {
+    let mut at = 0;
+    for piece in pieces {
+        let fits = piece.len().min(area.len() - at);
+        area[at..at + fits].copy_from_slice(&piece.as_bytes()[..fits]);
+        at += fits;
     }
+    at
 }

@@ -1,29 +1,36 @@
 //! The body of a Fork: what a new process does first, in order, and how it goes on.
 
+use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 
 use super::{MAX_BODY, Malformed};
 
+/// Bytes of a body: where they lie, if that is in memory.
+pub(crate) type Bytes<'a> = Cow<'a, [u8]>;
+pub(crate) type Text<'a> = Cow<'a, str>;
+
 /// One thing that a new process does before it runs or serves.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    Arg(Vec<u8>),
+pub(crate) enum Step<'a> {
+    Arg(Bytes<'a>),
     /// Takes the next queued descriptor, as do `Stdio` and `DirectoryFd`.
     Fd,
     Setup {
-        name: String,
-        args: Vec<Vec<u8>>,
+        name: Text<'a>,
+        args: Vec<Bytes<'a>>,
     },
     Stdio(u8),
     Env {
-        key: Vec<u8>,
-        value: Vec<u8>,
+        key: Bytes<'a>,
+        value: Bytes<'a>,
     },
-    EnvRemove(Vec<u8>),
+    EnvRemove(Bytes<'a>),
     EnvClear,
-    Directory(Vec<u8>),
+    Directory(Bytes<'a>),
     DirectoryFd,
     Limit {
         resource: u32,
@@ -36,16 +43,16 @@ pub(crate) enum Step {
     Gid(u32),
     Uid(u32),
     DeathSignal(i32),
-    Title(String),
+    Title(Text<'a>),
     HugePages(bool),
 }
 
 /// How a new process goes on after its steps.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum End<'a> {
     Serve,
-    Run(String),
-    Exec(Vec<Vec<u8>>),
+    Run(Text<'a>),
+    Exec(Vec<Bytes<'a>>),
 }
 
 // One table for both directions.
@@ -76,15 +83,15 @@ pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend(bytes);
 }
 
-fn put_list(out: &mut Vec<u8>, list: &[Vec<u8>]) {
+fn put_list(out: &mut Vec<u8>, list: &[Bytes<'_>]) {
     out.extend((list.len() as u32).to_le_bytes());
     list.iter().for_each(|item| put_bytes(out, item));
 }
 
-impl Step {
+impl Step<'_> {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Step::Arg(bytes) => Step::encode_arg(bytes, out),
+            Step::Arg(bytes) => put(out, ARG, bytes),
             Step::Fd => out.push(FD),
             Step::Setup { name, args } => {
                 out.push(SETUP);
@@ -116,11 +123,6 @@ impl Step {
             Step::HugePages(on) => out.extend([HUGE_PAGES, u8::from(*on)]),
         }
     }
-
-    /// As `Step::Arg(..).encode(..)`, without owning what may be a gigabyte.
-    pub(crate) fn encode_arg(bytes: &[u8], out: &mut Vec<u8>) {
-        put(out, ARG, bytes);
-    }
 }
 
 fn put(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
@@ -133,7 +135,7 @@ fn put_u32(out: &mut Vec<u8>, tag: u8, n: u32) {
     out.extend(n.to_le_bytes());
 }
 
-impl End {
+impl End<'_> {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         match self {
@@ -148,58 +150,52 @@ impl End {
     }
 }
 
-/// Where a body is: in the datagram, or in an attached memory file.
-#[derive(Debug)]
-pub(crate) enum Body {
-    Inline(Vec<u8>),
-    File(OwnedFd),
-}
-
 /// The steps of a body, one after the other. Every length is checked against what
 /// is there before anything is allocated for it.
 pub(crate) enum Steps {
-    Inline(Reader<io::Cursor<Vec<u8>>>),
-    File(Reader<io::BufReader<File>>),
-    Parsed(std::collections::VecDeque<Next>),
+    Inline { datagram: Box<[u8]>, body: Range<usize> },
+    File(Reader<FileSource>),
+    Parsed(VecDeque<Next<'static>>),
 }
 
 /// The next thing in a body.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Next {
-    Step(Step),
-    End(End),
+pub(crate) enum Next<'a> {
+    Step(Step<'a>),
+    End(End<'a>),
 }
 
 impl Steps {
-    pub(crate) fn new(body: Body) -> io::Result<Steps> {
-        Ok(match body {
-            Body::Inline(bytes) => {
-                let left = bytes.len() as u64;
-                Steps::Inline(Reader { source: io::Cursor::new(bytes), left })
-            }
-            Body::File(fd) => {
-                let (file, left) = crate::sys::memfd::open_sealed(fd)?;
-                if left > MAX_BODY {
-                    return Err(io::Error::from_raw_os_error(libc::E2BIG));
-                }
-                Steps::File(Reader { source: io::BufReader::new(file), left })
-            }
-        })
+    pub(super) fn inline(datagram: Box<[u8]>, body: Range<usize>) -> Steps {
+        Steps::Inline { datagram, body }
     }
 
-    pub(crate) fn next(&mut self) -> Result<Next, Malformed> {
+    pub(super) fn in_file(fd: OwnedFd) -> io::Result<Steps> {
+        let (file, left) = crate::sys::memfd::open_sealed(fd)?;
+        if left > MAX_BODY {
+            return Err(io::Error::from_raw_os_error(libc::E2BIG));
+        }
+        Ok(Steps::File(Reader { source: FileSource(io::BufReader::new(file)), left }))
+    }
+
+    pub(crate) fn next(&mut self) -> Result<Next<'_>, Malformed> {
         match self {
-            Steps::Inline(reader) => reader.next(),
+            Steps::Inline { datagram, body } => {
+                let mut reader = Reader::new(&datagram[body.clone()]);
+                let next = reader.next()?;
+                body.start = body.end - reader.source.len();
+                Ok(next)
+            }
             Steps::File(reader) => reader.next(),
             Steps::Parsed(all) => all.pop_front().ok_or(Malformed("cut short")),
         }
     }
 
     /// All of the body, which stays to be taken by `next`.
-    pub(crate) fn peek(&mut self) -> Result<&[Next], Malformed> {
-        let mut all = std::collections::VecDeque::new();
+    pub(crate) fn peek(&mut self) -> Result<&[Next<'static>], Malformed> {
+        let mut all = VecDeque::new();
         loop {
-            let next = self.next()?;
+            let next = self.next()?.into_owned();
             let is_end = matches!(next, Next::End(_));
             all.push_back(next);
             if is_end {
@@ -214,9 +210,57 @@ impl Steps {
     }
 }
 
+impl Next<'_> {
+    fn into_owned(self) -> Next<'static> {
+        // Encoding is the one way that knows all the fields.
+        let mut bytes = Vec::new();
+        match &self {
+            Next::Step(step) => step.encode(&mut bytes),
+            Next::End(end) => bytes = end.encode(),
+        }
+        let left = bytes.len() as u64;
+        let mut reader = Reader { source: OwnedSource(io::Cursor::new(bytes)), left };
+        reader.next().expect("what was read once can be read again")
+    }
+}
+
+/// Where a reader takes its bytes from.
+pub(crate) trait Source<'a> {
+    /// Exactly so many: there are, by what the reader knows.
+    fn take(&mut self, len: usize) -> Option<Bytes<'a>>;
+}
+
+impl<'a> Source<'a> for &'a [u8] {
+    fn take(&mut self, len: usize) -> Option<Bytes<'a>> {
+        self.split_off(..len).map(Cow::Borrowed)
+    }
+}
+
+pub(crate) struct FileSource(io::BufReader<File>);
+struct OwnedSource(io::Cursor<Vec<u8>>);
+
+fn read_exact(source: impl Read, len: usize) -> Option<Bytes<'static>> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len).ok()?;
+    let got = source.take(len as u64).read_to_end(&mut bytes).ok()?;
+    (got == len).then_some(Cow::Owned(bytes))
+}
+
+impl<'a> Source<'a> for FileSource {
+    fn take(&mut self, len: usize) -> Option<Bytes<'a>> {
+        read_exact(&mut self.0, len)
+    }
+}
+
+impl Source<'static> for OwnedSource {
+    fn take(&mut self, len: usize) -> Option<Bytes<'static>> {
+        read_exact(&mut self.0, len)
+    }
+}
+
 /// Reads fields out of bytes that nobody vouches for.
-pub(crate) struct Reader<R> {
-    source: R,
+pub(crate) struct Reader<S> {
+    source: S,
     left: u64,
 }
 
@@ -230,44 +274,75 @@ impl<'a> Reader<&'a [u8]> {
     }
 }
 
-impl<R: Read> Reader<R> {
+impl<S> Reader<S> {
     pub(super) fn is_empty(&self) -> bool {
         self.left == 0
     }
 
-    fn exact<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        self.left = self.left.checked_sub(N as u64).ok_or(Malformed("cut short"))?;
-        let mut bytes = [0; N];
-        self.source.read_exact(&mut bytes).map_err(|_| Malformed("cut short"))?;
-        Ok(bytes)
-    }
-
-    pub(super) fn u8(&mut self) -> Result<u8, Malformed> {
-        Ok(self.exact::<1>()?[0])
-    }
-
-    pub(super) fn u32(&mut self) -> Result<u32, Malformed> {
-        Ok(u32::from_le_bytes(self.exact()?))
-    }
-
-    pub(super) fn u64(&mut self) -> Result<u64, Malformed> {
-        Ok(u64::from_le_bytes(self.exact()?))
-    }
-
-    fn bytes(&mut self) -> Result<Vec<u8>, Malformed> {
-        let len = self.u64()?;
+    fn take<'a>(&mut self, len: u64) -> Result<Bytes<'a>, Malformed>
+    where
+        S: Source<'a>,
+    {
         self.left = self.left.checked_sub(len).ok_or(Malformed("a length beyond the end"))?;
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(len as usize).map_err(|_| Malformed("no memory for it"))?;
-        let got = self.source.by_ref().take(len).read_to_end(&mut bytes);
-        if got.ok() == Some(len as usize) { Ok(bytes) } else { Err(Malformed("cut short")) }
+        self.source.take(len as usize).ok_or(Malformed("cut short"))
     }
 
-    pub(super) fn text(&mut self) -> Result<String, Malformed> {
-        String::from_utf8(self.bytes()?).map_err(|_| Malformed("a name that is not UTF-8"))
+    fn number<'a, const N: usize>(&mut self) -> Result<[u8; N], Malformed>
+    where
+        S: Source<'a>,
+    {
+        let bytes = self.take(N as u64)?;
+        let mut number = [0; N];
+        number.copy_from_slice(&bytes);
+        Ok(number)
     }
 
-    fn list(&mut self) -> Result<Vec<Vec<u8>>, Malformed> {
+    pub(super) fn u8<'a>(&mut self) -> Result<u8, Malformed>
+    where
+        S: Source<'a>,
+    {
+        Ok(self.number::<1>()?[0])
+    }
+
+    pub(super) fn u32<'a>(&mut self) -> Result<u32, Malformed>
+    where
+        S: Source<'a>,
+    {
+        Ok(u32::from_le_bytes(self.number()?))
+    }
+
+    pub(super) fn u64<'a>(&mut self) -> Result<u64, Malformed>
+    where
+        S: Source<'a>,
+    {
+        Ok(u64::from_le_bytes(self.number()?))
+    }
+
+    fn bytes<'a>(&mut self) -> Result<Bytes<'a>, Malformed>
+    where
+        S: Source<'a>,
+    {
+        let len = self.u64()?;
+        self.take(len)
+    }
+
+    pub(super) fn text<'a>(&mut self) -> Result<Text<'a>, Malformed>
+    where
+        S: Source<'a>,
+    {
+        let wrong = Malformed("a name that is not UTF-8");
+        match self.bytes()? {
+            Cow::Borrowed(bytes) => {
+                std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| wrong)
+            }
+            Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).map_err(|_| wrong),
+        }
+    }
+
+    fn list<'a>(&mut self) -> Result<Vec<Bytes<'a>>, Malformed>
+    where
+        S: Source<'a>,
+    {
         let count = self.u32()?;
         // Each item takes at least its length field.
         if u64::from(count) > self.left / 8 {
@@ -276,7 +351,10 @@ impl<R: Read> Reader<R> {
         (0..count).map(|_| self.bytes()).collect()
     }
 
-    fn next(&mut self) -> Result<Next, Malformed> {
+    fn next<'a>(&mut self) -> Result<Next<'a>, Malformed>
+    where
+        S: Source<'a>,
+    {
         let step = match self.u8()? {
             ARG => Step::Arg(self.bytes()?),
             FD => Step::Fd,
@@ -304,7 +382,10 @@ impl<R: Read> Reader<R> {
         Ok(Next::Step(step))
     }
 
-    fn end(&mut self, tag: u8) -> Result<End, Malformed> {
+    fn end<'a>(&mut self, tag: u8) -> Result<End<'a>, Malformed>
+    where
+        S: Source<'a>,
+    {
         let end = match tag {
             SERVE => End::Serve,
             RUN => End::Run(self.text()?),
