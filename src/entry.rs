@@ -130,24 +130,27 @@ impl Registration {
 
 fn find<F>(
     what: &'static str,
-    name: &str,
+    name: &[u8],
     of_kind: impl Fn(&Registration) -> Option<F>,
 ) -> Result<F, Error> {
     let known = || OFFSHOOT_0_REGISTRY.iter().filter_map(|r| Some((r.name, of_kind(&r.kind)?)));
-    known().find(|(known, _)| *known == name).map(|(_, function)| function).ok_or_else(|| {
-        let nearest = nearest(name, known().map(|(known, _)| known));
-        Kind::Unknown { what, name: name.to_owned(), nearest }.into()
+    // Not `==`: in a new process each library function that is entered costs a fault.
+    let same = |known: &str| known.len() == name.len() && known.bytes().eq(name.iter().copied());
+    known().find(|(known, _)| same(known)).map(|(_, function)| function).ok_or_else(|| {
+        let name = String::from_utf8_lossy(name).into_owned();
+        let nearest = nearest(&name, known().map(|(known, _)| known));
+        Kind::Unknown { what, name, nearest }.into()
     })
 }
 
-pub(crate) fn find_entry(name: &str) -> Result<fn(Start) -> u8, Error> {
+pub(crate) fn find_entry(name: &[u8]) -> Result<fn(Start) -> u8, Error> {
     find("entry", name, |kind| match kind {
         Registration::Entry(run) => Some(*run),
         Registration::Setup(_) => None,
     })
 }
 
-pub(crate) fn find_setup(name: &str) -> Result<SetupFn, Error> {
+pub(crate) fn find_setup(name: &[u8]) -> Result<SetupFn, Error> {
     find("setup function", name, |kind| match kind {
         Registration::Setup(run) => Some(*run),
         Registration::Entry(_) => None,

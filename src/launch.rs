@@ -4,6 +4,7 @@
 //! child has a copy until its end is reached; then it exits, and the template
 //! reports that too.
 
+use std::collections::VecDeque;
 use std::ffi::CString;
 use std::fmt::Display;
 use std::io::{self, IoSlice};
@@ -34,7 +35,7 @@ pub(crate) fn go_on(template: &mut Template, fork: wire::Fork, asker: Sender) {
         id,
         death_signal: libc::SIGKILL,
         title: None,
-        fds: Vec::new().into_iter(),
+        fds: VecDeque::new(),
     };
     if let Err(failure) = launch.proceed(fork, asker) {
         tell(launch.template.control(), id, &Reply::Failed(failure));
@@ -48,7 +49,7 @@ struct Launch<'a> {
     id: u64,
     death_signal: i32,
     title: Option<String>,
-    fds: std::vec::IntoIter<OwnedFd>,
+    fds: VecDeque<OwnedFd>,
 }
 
 impl Launch<'_> {
@@ -59,14 +60,14 @@ impl Launch<'_> {
         if let Some((parcel, count)) = parcel {
             wire::unpack(parcel, count, &mut fds)?;
         }
-        self.fds = fds.into_iter();
+        self.fds = fds;
         let end = loop {
             match steps.next().map_err(malformed)? {
                 Next::Step(step) => self.apply(step)?,
                 Next::End(end) => break end,
             }
         };
-        if self.fds.next().is_some() {
+        if !self.fds.is_empty() {
             return Err(malformed(wire::Malformed("descriptors left over")));
         }
         match end {
@@ -100,13 +101,14 @@ impl Launch<'_> {
         }
         let all = steps.peek().map_err(malformed)?;
         let Some(Next::End(End::Run(name))) = all.last() else { return Ok(false) };
-        if !self.template.privileged.iter().any(|p| p == name) {
+        if !self.template.privileged.iter().any(|p| p.as_bytes() == &**name) {
             return Ok(false);
         }
         let plain = |n: &Next| matches!(n, Next::Step(Step::Arg(_) | Step::Fd));
         if all[..all.len() - 1].iter().all(plain) {
             return Ok(true);
         }
+        let name = String::from_utf8_lossy(name);
         let why = format!(
             "`{name}` runs privileged: it can be sent strings and descriptors, but no setup and no configuration step"
         );
@@ -114,7 +116,7 @@ impl Launch<'_> {
     }
 
     fn fd(&mut self) -> Result<OwnedFd, Failure> {
-        self.fds.next().ok_or(malformed(wire::Malformed("a descriptor is missing")))
+        self.fds.pop_front().ok_or(malformed(wire::Malformed("a descriptor is missing")))
     }
 
     fn apply(&mut self, step: Step<'_>) -> Result<(), Failure> {
@@ -193,7 +195,8 @@ impl Launch<'_> {
     }
 
     fn setup(&mut self, name: &str, args: Vec<Vec<u8>>) -> Result<(), Failure> {
-        let setup = entry::find_setup(name).map_err(|e| Failure::new(Stage::Entry, 0, e))?;
+        let setup =
+            entry::find_setup(name.as_bytes()).map_err(|e| Failure::new(Stage::Entry, 0, e))?;
         self.template.user_code = true;
         signal::begin_setup();
         let queued = &mut self.template.queued;
@@ -218,7 +221,7 @@ impl Launch<'_> {
             signal::begin_serving();
         }
         match self.title.take() {
-            Some(title) => title::set(&[&title], &[&title]),
+            Some(title) => title::set(&[title.as_bytes()], &[title.as_bytes()]),
             None => self.template.show_title(),
         }
         self.ready(tell_ready);
@@ -226,12 +229,15 @@ impl Launch<'_> {
         Ok(())
     }
 
-    fn run(&mut self, name: &str, stream: OwnedFd, tell_ready: bool) -> Result<(), Failure> {
+    fn run(&mut self, name: &[u8], stream: OwnedFd, tell_ready: bool) -> Result<(), Failure> {
         let run = entry::find_entry(name).map_err(|e| Failure::new(Stage::Entry, 0, e))?;
-        let short = name.bytes().rposition(|b| b == b':').map_or(name, |colon| &name[colon + 1..]);
+        let short = name.iter().rposition(|b| *b == b':').map_or(name, |at| &name[at + 1..]);
         match self.title.take() {
-            Some(title) => title::set(&[&title], &[&title]),
-            None => title::set(&[short], &["offshoot: ", name, " of ", &self.template.owner]),
+            Some(title) => title::set(&[title.as_bytes()], &[title.as_bytes()]),
+            None => title::set(
+                &[short],
+                &[b"offshoot: ", name, b" of ", self.template.owner.as_bytes()],
+            ),
         }
         self.ready(tell_ready);
         let queued = std::mem::take(&mut self.template.queued);

@@ -30,35 +30,46 @@ use crate::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 /// Where one waiting thread sleeps. A ring before the sleep is not lost.
 pub(crate) struct Seat {
-    rung: Mutex<bool>,
+    state: Mutex<Rest>,
     bell: Condvar,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    Awake,
+    Asleep,
+    Rung,
 }
 
 impl Seat {
     pub(crate) fn new() -> Arc<Seat> {
-        Arc::new(Seat { rung: Mutex::new(false), bell: Condvar::new() })
+        Arc::new(Seat { state: Mutex::new(Rest::Awake), bell: Condvar::new() })
     }
 
     pub(crate) fn ring(&self) {
-        *lock(&self.rung) = true;
-        self.bell.notify_one();
+        let before = std::mem::replace(&mut *lock(&self.state), Rest::Rung);
+        // One who is awake (the leader itself, most often) costs no system call.
+        if before == Rest::Asleep {
+            self.bell.notify_one();
+        }
     }
 
     fn sleep(&self, deadline: Option<Instant>) {
-        let mut rung = lock(&self.rung);
-        while !*rung {
-            rung = match deadline {
-                None => self.bell.wait(rung).unwrap_or_else(|e| e.into_inner()),
+        let mut state = lock(&self.state);
+        while *state != Rest::Rung {
+            *state = Rest::Asleep;
+            state = match deadline {
+                None => self.bell.wait(state).unwrap_or_else(|e| e.into_inner()),
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         break;
                     }
-                    self.bell.wait_timeout(rung, left).unwrap_or_else(|e| e.into_inner()).0
+                    self.bell.wait_timeout(state, left).unwrap_or_else(|e| e.into_inner()).0
                 }
             };
         }
-        *rung = false;
+        *state = Rest::Awake;
     }
 }
 

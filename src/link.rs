@@ -16,7 +16,7 @@ use crate::home::Home;
 use crate::lead::{Lead, Seat};
 use crate::slot::{Loss, Slot, State};
 use crate::sys::fdpass;
-use crate::wire::{self, MAX_DATAGRAM, Malformed, Reply};
+use crate::wire::{self, MAX_REPLY, Malformed, Reply};
 
 /// Replies to processes that nobody waits for are read once this many requests
 /// have been sent without a look at the socket.
@@ -199,7 +199,7 @@ impl Link {
 
     /// Reads one reply; whether there may be more.
     fn read_one(&self, wait: bool) -> bool {
-        let mut buffer = [0; MAX_DATAGRAM];
+        let mut buffer = [0; MAX_REPLY];
         let mut fds = Vec::new();
         let received = match fdpass::receive(&self.socket, &mut buffer, &mut fds, wait) {
             Ok(Some(received)) => received,

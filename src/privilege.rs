@@ -40,7 +40,7 @@ where
 {
     let names: Vec<&'static str> = entries.into_iter().map(Into::into).collect();
     for name in &names {
-        crate::entry::find_entry(name)?;
+        crate::entry::find_entry(name.as_bytes())?;
     }
     let link = home::current()?.default_template()?;
     let errno = link.ask(
@@ -58,8 +58,9 @@ where
 
 /// Refuses what the template would refuse, before anything is sent. (Only a program
 /// that has dropped privileges is refused; the template knows.)
-pub(crate) fn check(entry: &str, queue: &Queue) -> Result<(), Error> {
-    if queue.is_plain() || !named().contains(entry) || nix::unistd::getuid().is_root() {
+pub(crate) fn check(entry: &[u8], queue: &Queue) -> Result<(), Error> {
+    let entry = String::from_utf8_lossy(entry);
+    if queue.is_plain() || !named().contains(&*entry) || nix::unistd::getuid().is_root() {
         return Ok(());
     }
     let why = format!(

@@ -214,7 +214,7 @@ impl Process {
     /// the template has died; [`is_resource`](Error::is_resource) without room for
     /// another process or socket here.
     pub fn run<R: Termination + 'static>(self, entry: Entry<R>) -> Result<Child, Error> {
-        self.end(&End::Run(entry.name().into()))
+        self.end(&End::Run(entry.name().as_bytes().into()))
     }
 
     /// As [`run`](Process::run), for an entry whose name is known only at run time:
@@ -224,8 +224,8 @@ impl Process {
     /// As `run`; [`is_unknown_name`](Error::is_unknown_name), with the nearest names,
     /// if there is no such entry. Nothing has been sent then.
     pub fn run_named(self, name: &str) -> Result<Child, Error> {
-        entry::find_entry(name)?;
-        self.end(&End::Run(name.into()))
+        entry::find_entry(name.as_bytes())?;
+        self.end(&End::Run(name.as_bytes().into()))
     }
 
     /// Executes an external program in the process: "a faster fork+exec", whatever

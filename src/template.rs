@@ -125,8 +125,8 @@ impl Template {
     }
 
     pub(crate) fn show_title(&self) {
-        let owner = &self.owner;
-        title::set(&["tmpl:", owner], &["offshoot: template of ", owner]);
+        let owner = self.owner.as_bytes();
+        title::set(&[b"tmpl:", owner], &[b"offshoot: template of ", owner]);
     }
 
     fn handle(&mut self, datagram: &Received) {

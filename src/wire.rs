@@ -35,6 +35,7 @@
 //! So a request is one datagram always: taken whole or not at all, and any number
 //! of threads may send them.
 
+use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::{fmt, io};
@@ -53,13 +54,14 @@ pub(crate) const MAX_DATAGRAM: usize = 16 * 1024;
 pub(crate) const MAX_BODY: u64 = 8 << 30;
 /// Most descriptors queued for one process.
 pub(crate) const MAX_QUEUED_FDS: usize = 4096;
+/// Largest reply.
+pub(crate) const MAX_REPLY: usize = HEADER + 5 + MAX_TEXT;
 /// Longest text of a failure that is sent; the rest is cut.
 pub(crate) const MAX_TEXT: usize = 4096;
 /// Descriptors of the protocol's own in a Fork: socket, memory file, parcel.
 const OWN_FDS: usize = 3;
 const INLINE_FDS: usize = MAX_FDS - OWN_FDS;
 
-const _: () = assert!(HEADER + 1 + 4 + MAX_TEXT <= MAX_DATAGRAM);
 const _: () = assert!(INLINE_FDS > 0 && INLINE_FDS <= u16::MAX as usize);
 
 const IN_FILE: u8 = 1;
@@ -158,7 +160,7 @@ pub(crate) struct Fork {
 pub(crate) struct Parts {
     pub(crate) socket: OwnedFd,
     pub(crate) steps: Steps,
-    pub(crate) fds: Vec<OwnedFd>,
+    pub(crate) fds: VecDeque<OwnedFd>,
     /// A parcel and how many descriptors are in it.
     pub(crate) parcel: Option<(OwnedFd, usize)>,
 }
@@ -170,20 +172,20 @@ impl Fork {
         datagram: Box<[u8]>,
         fds: Vec<OwnedFd>,
     ) -> Result<Parts, Failure> {
-        let missing = || Failure::new(Stage::Protocol, 0, "a descriptor is missing");
-        let mut fds = fds.into_iter();
-        let socket = fds.next().ok_or_else(missing)?;
+        let mut fds = VecDeque::from(fds);
+        let mut next = || {
+            fds.pop_front()
+                .ok_or_else(|| Failure::new(Stage::Protocol, 0, "a descriptor is missing"))
+        };
+        let socket = next()?;
         let steps = if self.in_file {
-            Steps::in_file(fds.next().ok_or_else(missing)?)
+            Steps::in_file(next()?)
                 .map_err(|e| Failure::io(Stage::Protocol, "reading the request", &e))?
         } else {
             Steps::inline(datagram, HEADER..self.len)
         };
-        let parcel = match self.in_parcel {
-            true => Some((fds.next().ok_or_else(missing)?, self.beyond)),
-            false => None,
-        };
-        Ok(Parts { socket, steps, fds: fds.collect(), parcel })
+        let parcel = if self.in_parcel { Some((next()?, self.beyond)) } else { None };
+        Ok(Parts { socket, steps, fds, parcel })
     }
 }
 
@@ -264,7 +266,7 @@ fn pack(fds: &[BorrowedFd<'_>]) -> io::Result<OwnedFd> {
 pub(crate) fn unpack(
     parcel: OwnedFd,
     count: usize,
-    into: &mut Vec<OwnedFd>,
+    into: &mut VecDeque<OwnedFd>,
 ) -> Result<(), Failure> {
     let wanted = into.len() + count;
     let mut some = Vec::new();
@@ -276,7 +278,7 @@ pub(crate) fn unpack(
                 return Err(Failure::new(Stage::Fork, libc::EMFILE, "receiving descriptors"));
             }
             Some(_) if !some.is_empty() && into.len() + some.len() <= wanted => {
-                into.append(&mut some);
+                into.extend(some.drain(..));
             }
             _ => return Err(Failure::new(Stage::Protocol, 0, "a parcel with other contents")),
         }

@@ -3,12 +3,16 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-/// What a template ignores: its life hangs on its socket, and the parent of a
-/// group that gets a Ctrl-C may still be draining.
-const IGNORED: [libc::c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+/// What a template keeps blocked, for good: SIGCHLD is taken from an [`Ends`], and the
+/// others must not end it, since its life hangs on its socket (the parent of a group
+/// that gets a Ctrl-C may still be draining). Blocked rather than ignored: so a new
+/// process has one mask to clear instead of four dispositions to set, and a program
+/// that a setup function runs does not inherit them ignored.
+const BLOCKED: [Signal; 5] =
+    [Signal::SIGCHLD, Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
 
 fn set(signal: libc::c_int, handler: libc::sighandler_t) {
     // SAFETY: an all-zero sigaction has an empty mask and no flags; SIG_DFL and
@@ -31,38 +35,35 @@ fn empty_mask() {
     set_mask(&unsafe { std::mem::zeroed() });
 }
 
-/// Dispositions of a process that serves: nothing but KILL and STOP ends it. All
-/// others go to their defaults, so that a fork has few to reset; what std installed
-/// for stack overflows stays. SIGCHLD is blocked, to be taken from an [`Ends`].
+fn blocked() -> SigSet {
+    BLOCKED.into_iter().collect()
+}
+
+/// Dispositions and mask of a process that serves. What can be set to its default is,
+/// so that a fork need not; what std installed for stack overflows stays.
 pub(crate) fn begin_serving() {
     for number in 1..=64 {
         if !matches!(number, libc::SIGKILL | libc::SIGSTOP | libc::SIGSEGV | libc::SIGBUS) {
             set(number, libc::SIG_DFL);
         }
     }
-    for signal in IGNORED {
-        set(signal, libc::SIG_IGN);
-    }
     set(libc::SIGPIPE, libc::SIG_IGN);
-    let mut blocked = SigSet::empty();
-    blocked.add(nix::sys::signal::SIGCHLD);
-    set_mask(blocked.as_ref());
+    set_mask(blocked().as_ref());
 }
 
-/// For a setup function: a process that serves, but one that can run and wait for
-/// other programs.
+/// For a setup function: a process that serves, but one that can wait for processes
+/// of its own.
 pub(crate) fn begin_setup() {
-    empty_mask();
+    let mut mask = blocked();
+    mask.remove(Signal::SIGCHLD);
+    set_mask(mask.as_ref());
 }
 
-/// Dispositions of an entry: all default but SIGPIPE, as in any Rust program, and
-/// an empty mask. `thorough` after user code has run in this process.
+/// For an entry: all dispositions at their defaults but SIGPIPE, as in any Rust
+/// program, and an empty mask. `thorough` after user code has run in this process.
 pub(crate) fn begin_entry(thorough: bool) {
     if thorough {
         begin_serving();
-    }
-    for signal in IGNORED {
-        set(signal, libc::SIG_DFL);
     }
     empty_mask();
 }
@@ -82,8 +83,7 @@ pub(crate) struct Ends(SignalFd);
 
 impl Ends {
     pub(crate) fn new() -> io::Result<Ends> {
-        let mut ends = SigSet::empty();
-        ends.add(nix::sys::signal::SIGCHLD);
+        let ends = SigSet::from(Signal::SIGCHLD);
         Ok(Ends(SignalFd::with_flags(&ends, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
     }
 

@@ -149,7 +149,7 @@ pub(crate) fn prepare() {
 
 /// Sets what `ps` shows: `comm` (cut at 15 bytes) and, as far as there is room,
 /// the command line; each of the pieces given.
-pub(crate) fn set(comm: &[&str], line: &[&str]) {
+pub(crate) fn set(comm: &[&[u8]], line: &[&[u8]]) {
     let mut name = [0; 16];
     fill(&mut name[..15], comm);
     // SAFETY: a NUL-terminated name of at most 16 bytes.
@@ -167,11 +167,11 @@ pub(crate) fn set(comm: &[&str], line: &[&str]) {
 }
 
 /// Puts the pieces one behind the other, as far as they fit; how far that is.
-fn fill(area: &mut [u8], pieces: &[&str]) -> usize {
+fn fill(area: &mut [u8], pieces: &[&[u8]]) -> usize {
     let mut at = 0;
     for piece in pieces {
         let fits = piece.len().min(area.len() - at);
-        area[at..at + fits].copy_from_slice(&piece.as_bytes()[..fits]);
+        area[at..at + fits].copy_from_slice(&piece[..fits]);
         at += fits;
     }
     at

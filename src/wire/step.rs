@@ -51,7 +51,8 @@ pub(crate) enum Step<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum End<'a> {
     Serve,
-    Run(Text<'a>),
+    /// Runs the entry of this name.
+    Run(Bytes<'a>),
     Exec(Vec<Bytes<'a>>),
 }
 
@@ -140,7 +141,7 @@ impl End<'_> {
         let mut out = Vec::new();
         match self {
             End::Serve => out.push(SERVE),
-            End::Run(name) => put(&mut out, RUN, name.as_bytes()),
+            End::Run(name) => put(&mut out, RUN, name),
             End::Exec(args) => {
                 out.push(EXEC);
                 put_list(&mut out, args);
@@ -388,7 +389,7 @@ impl<S> Reader<S> {
     {
         let end = match tag {
             SERVE => End::Serve,
-            RUN => End::Run(self.text()?),
+            RUN => End::Run(self.bytes()?),
             EXEC => match self.list()? {
                 args if args.is_empty() => return Err(Malformed("no program to execute")),
                 args => End::Exec(args),
