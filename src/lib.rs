@@ -1,4 +1,71 @@
-//! New processes from a small template that was forked before `main`.
+//! New processes from a small template that was forked before `main`: isolated, from any
+//! thread, in a tenth of a millisecond, with exactly the descriptors and strings that you
+//! hand over.
+//!
+//! A threaded program cannot safely fork. A big one forks slowly, and drags its memory
+//! along. Executing a binary takes longer, and needs the binary to be there still. So
+//! crash isolation, privilege separation, leaky C libraries, pre-forked servers and CPU
+//! pools are awkward exactly where they are wanted most. This crate forks a *template* of
+//! the program before `main` runs, while it is small and has one thread. From then on any
+//! thread has new processes forked from that, however large the program has grown.
+//!
+//! ```no_run
+//! use std::io::{Read, Write};
+//! use offshoot::{Process, Start};
+//!
+//! #[offshoot::entry]
+//! fn greet(mut start: Start) -> std::io::Result<()> {
+//!     let name = String::from_utf8_lossy(&start.args[0]).into_owned();
+//!     write!(start.stream, "hello, {name}, from process {}", std::process::id())
+//! }
+//!
+//! #[offshoot::main]
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let child = Process::new()?.send_arg("world").run(greet)?;
+//!     let mut said = String::new();
+//!     child.stream().read_to_string(&mut said)?;
+//!     println!("{said}; it ended with {}", child.wait()?);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # What it is not
+//!
+//! - Not a sandbox. It gives a process of its own, with limits and another user if you
+//!   say so; what such a process may do is up to the system.
+//! - Not for running other programs in the first place, though it does that well
+//!   ([`Process::exec`]).
+//! - Not a message protocol: an entry has a socket to its parent, and that is that.
+//! - Not portable: it is Linux, with glibc or musl, dynamic or static.
+//!
+//! # The words
+//!
+//! A [`Process`] is the parent's handle of a process that still takes commands; one that
+//! is kept to be forked is a *template* (elsewhere: zygote, fork server). It is prepared
+//! with strings, descriptors, [configuration](Process#configuration) and
+//! [setup functions](macro@setup), [forked](Process::fork) any number of times, and at last
+//! [told to run](Process::run) an [entry](macro@entry), which makes it a [`Child`]: that has
+//! the *stream*, a socket to the entry, and tells how it ends.
+//!
+//! # Chapters
+//!
+//! - [Fork safety](_docs::fork_safety): what is copied and shared, and what to mind in setup
+//!   functions and entries; programs that fork by themselves; lifetimes.
+//! - [Life before main](_docs::life_before_main): the three roads, and their differences.
+//! - [Privileges](_docs::privileges): programs that give them up.
+//!
+//! # Blocking
+//!
+//! Making a process never waits for it. (`run` waits for setup functions, once, where there
+//! are any.) What is not known yet is waited for by the call that asks for it:
+//! [`Child::id`], [`Child::wait`]. The end of a process can also be awaited on any runtime
+//! ([`Child::exited`]) or received ([`Child::exited_receiver`]); only then is there one
+//! background thread. A program that only blocks has none.
+//!
+//! # Source of the semantics
+//!
+//! Perl's `AnyEvent::Fork`, with its `Early` and `Template` modules; the methods name their
+//! models there.
 #![deny(unsafe_code)]
 
 #[cfg(not(target_os = "linux"))]
@@ -66,4 +133,14 @@ macro_rules! early {
                 $crate::__private_0_1::OptIn::Early;
         };
     };
+}
+
+/// Chapters.
+pub mod _docs {
+    #[doc = include_str!("../docs/fork-safety.md")]
+    pub mod fork_safety {}
+    #[doc = include_str!("../docs/life-before-main.md")]
+    pub mod life_before_main {}
+    #[doc = include_str!("../docs/privileges.md")]
+    pub mod privileges {}
 }
