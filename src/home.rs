@@ -124,10 +124,6 @@ impl Home {
         self.claim(PATIENCE)
     }
 
-    fn is_mine(&self) -> bool {
-        self.owner.load(Ordering::Acquire) == own_pid()
-    }
-
     pub(crate) fn remember(&self, link: &Arc<Link>) {
         let mut links = lock(&self.links);
         if links.len() == links.capacity() {
@@ -171,7 +167,9 @@ impl Home {
     /// Tells a template that nothing more will be asked of it, and keeps its socket
     /// until it closes it: closing ours would end its children.
     pub(crate) fn retire(&self, link: Arc<Link>) {
-        if !self.is_mine() {
+        // Not waited for: in a fork of the program whose parent lives on, a handle that
+        // goes says nothing to the parent's template.
+        if self.claim(Duration::ZERO).is_err() {
             return;
         }
         let owed = owes_retire(&link);

@@ -281,11 +281,8 @@ impl Link {
             return;
         }
         self.lead.if_idle(|| {
-            let idle = self.slots().open.values().all(|slot| {
-                let state = slot.lock();
-                state.wakers.is_empty() && state.channels.is_empty()
-            });
-            if !idle && !self.armed.swap(true, Ordering::AcqRel) {
+            let awaited = !self.slots().open.is_empty();
+            if awaited && !self.armed.swap(true, Ordering::AcqRel) {
                 self.home.hub_arm(self);
             }
         });
