@@ -91,6 +91,10 @@ pub(crate) fn before_main() {
     let opt_in = OFFSHOOT_0_OPT_IN.iter().copied().max_by_key(|o| *o == OptIn::Main);
     let threads = fork::threads();
     let declined = opt_in.and_then(|opt_in| fork_early(opt_in, threads).err());
+    if lock(&CAUGHT_AT_MAIN).is_some() {
+        // This is the template by now, on its way to main: it holds nothing else.
+        return;
+    }
     if let Some(why) = &declined {
         log(format_args!("no early template, processes will come from a re-executed one: {why}"));
     }

@@ -3,6 +3,8 @@
 //! Tests run programs of this package (`src/bin`), each with a scenario as its
 //! argument, or opt in themselves with `offshoot::early!()`.
 
+pub mod proc;
+
 use std::collections::BTreeSet;
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;

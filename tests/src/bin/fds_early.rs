@@ -1,0 +1,10 @@
+//! Its template serves from the constructor.
+
+#[path = "scenarios/fds.rs"]
+mod fds;
+
+offshoot::early!();
+
+fn main() {
+    fds::main();
+}

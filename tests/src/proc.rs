@@ -1,0 +1,37 @@
+//! What /proc tells about processes and descriptors, without a system call that
+//! would need a borrowed number.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+/// Whether a program that this process executes would inherit the descriptor.
+pub fn inheritable(fd: i32) -> bool {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).expect("it is open");
+    let flags = info.lines().find_map(|l| l.strip_prefix("flags:")).expect("all have flags");
+    let flags = i32::from_str_radix(flags.trim(), 8).expect("they are octal");
+    flags & nix::fcntl::OFlag::O_CLOEXEC.bits() == 0
+}
+
+/// What a descriptor of this process refers to.
+pub fn target(fd: i32) -> String {
+    let link = fs::read_link(format!("/proc/self/fd/{fd}"));
+    link.map_or_else(|e| e.to_string(), |l| l.to_string_lossy().into_owned())
+}
+
+/// The numbers of another process's open descriptors.
+pub fn fds_of(pid: u32) -> BTreeSet<i32> {
+    let dir = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs, and is ours");
+    dir.map(|e| e.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
+}
+
+/// All children of a process, zombies included.
+pub fn children_of(pid: u32) -> Vec<u32> {
+    let all = fs::read_dir("/proc").expect("/proc is mounted");
+    let pids = all.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|p| crate::parent_of(*p) == Some(pid)).collect()
+}
+
+/// How many threads this process has.
+pub fn threads() -> usize {
+    fs::read_dir("/proc/self/task").expect("/proc is mounted").count()
+}
