@@ -24,7 +24,7 @@ use crate::wire;
 /// How long a process waits for the end of the one it was forked from, when it is
 /// given a handle of that one: a program that becomes a daemon exits at once.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// Retired templates looked at with each new process.
+/// Retired templates looked at with each new process, and each that is retired.
 const SWEEP: usize = 4;
 
 pub(crate) struct Home {
@@ -174,11 +174,15 @@ impl Home {
         }
         let owed = owes_retire(&link);
         lock(&self.parked).push_back(Parked { link, owed });
+        self.sweep_some();
+    }
+
+    /// Lets go of retired templates that have gone, looking at a few of them.
+    pub(crate) fn sweep_some(&self) {
         self.sweep(SWEEP);
     }
 
-    /// Lets go of retired templates that have gone, looking at `most` of them.
-    pub(crate) fn sweep(&self, most: usize) {
+    fn sweep(&self, most: usize) {
         for _ in 0..most {
             // Not kept locked meanwhile: a waker that runs in `drain` may come here.
             let Some(mut parked) = lock(&self.parked).pop_front() else { return };

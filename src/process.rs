@@ -352,7 +352,10 @@ impl Inner {
             link.check_owner()?;
             link.wait_ready()?;
             let error = match self.send_to(&link, end, far) {
-                Ok((id, slot)) => return Ok(Sent { link, id, slot }),
+                Ok((id, slot)) => {
+                    link.home.sweep_some();
+                    return Ok(Sent { link, id, slot });
+                }
                 Err(error) => error,
             };
             match (error, &self.base) {

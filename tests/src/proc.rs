@@ -1,7 +1,7 @@
 //! What /proc tells about processes and descriptors, without a system call that
 //! would need a borrowed number.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 
 /// Whether a program that this process executes would inherit the descriptor.
@@ -18,10 +18,14 @@ pub fn target(fd: i32) -> String {
     link.map_or_else(|e| e.to_string(), |l| l.to_string_lossy().into_owned())
 }
 
-/// The numbers of another process's open descriptors.
-pub fn fds_of(pid: u32) -> BTreeSet<i32> {
+/// The open descriptors of another process, and what they refer to.
+pub fn fds_of(pid: u32) -> BTreeMap<i32, String> {
     let dir = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs, and is ours");
-    dir.map(|e| e.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
+    let named = |entry: fs::DirEntry| {
+        let target = fs::read_link(entry.path()).ok()?.to_string_lossy().into_owned();
+        Some((entry.file_name().to_str()?.parse().ok()?, target))
+    };
+    dir.filter_map(|e| named(e.ok()?)).collect()
 }
 
 /// All children of a process, zombies included.

@@ -72,18 +72,23 @@ fn exact(program: &str, early: bool) {
             false => &ran.std[n],
         });
         let std = std.join(",");
-        let (templates, workers): (Vec<_>, Vec<_>) =
-            ran.report.lines().partition(|l| l.starts_with("template"));
+        let (others, workers): (Vec<_>, Vec<_>) =
+            ran.report.lines().partition(|l| l.starts_with(char::is_alphabetic));
         assert_eq!(workers.len(), 3 * 48 + 6, "{}", ran.report);
         for line in &workers {
             let sent = &line[..1];
             let right = format!("sent={sent} extra=[] missing=[] inheritable=[] std={std}");
             assert!(line.ends_with(&right), "closed {closed:?}, open {open:?}: {line}");
         }
-        // Its control socket, and what waits there for the forks.
+        // What a template reads the ends of children from, its control socket, and what waits
+        // there for the forks.
         assert_eq!(
-            templates,
-            ["template std=3 others=1", "template with one queued std=3 others=2"],
+            others,
+            [
+                "executed 0 1 2 3 4 ",
+                "template anon_inode:[signalfd] socket",
+                "template with one queued /dev/zero anon_inode:[signalfd] socket"
+            ],
             "closed {closed:?}, open {open:?}"
         );
         // What workers and setup functions print lands where it should, and nowhere else.

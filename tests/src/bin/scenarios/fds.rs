@@ -92,8 +92,26 @@ fn siblings(template: &Process, sent: usize) -> Vec<String> {
 fn template_of(child: &Child) -> String {
     let template = offshoot_tests::parent_of(child.id().unwrap()).unwrap();
     answer(child);
-    let fds = fds_of(template);
-    format!("std={} others={}", fds.range(0..3).count(), fds.range(3..).count())
+    let mut others: Vec<_> = fds_of(template)
+        .into_iter()
+        .filter(|(fd, _)| *fd > 2)
+        .map(|(_, target)| if target.starts_with("socket:") { "socket".to_owned() } else { target })
+        .collect();
+    others.sort();
+    others.join(" ")
+}
+
+/// The descriptors of a program that was executed with two sent to it.
+fn executed() -> String {
+    let list = "n=0; while [ $n -lt 300 ]; do
+        [ -e /proc/$$/fd/$n ] && printf '%s ' $n; n=$((n+1)); done";
+    let (mut reader, writer) = io::pipe().unwrap();
+    let two = Process::new().unwrap().send_fd(some_fd()).stdout(writer).send_fd(some_fd());
+    let child = two.exec(["/bin/sh", "-c", list]).unwrap();
+    let mut said = String::new();
+    reader.read_to_string(&mut said).unwrap();
+    assert!(child.wait().unwrap().success());
+    said
 }
 
 /// One line for each process: its name, how many were sent to it, what it said.
@@ -127,6 +145,7 @@ pub(crate) fn all() -> String {
     line("2 handed over", &answer(&handed.send_fd(some_fd()).run(survey).unwrap()));
     line("1 made by a worker", &answer(&Process::new().unwrap().run(survey_of_its_own).unwrap()));
 
+    line("executed", &executed());
     line(
         "template",
         &template_of(&Process::new().unwrap().send_fd(some_fd()).run(survey).unwrap()),
