@@ -337,7 +337,7 @@ impl Inner {
         let readiness = self.queue.has_setup().then_some((sent.link, sent.slot));
         let link = Link::new(home, near, None, readiness);
         self.base = Base::Template(Tether::new(link));
-        self.queue = Queue::default();
+        self.queue = self.queue.next();
         Ok(())
     }
 

@@ -13,12 +13,19 @@ use crate::wire::{Bytes, MAX_BODY, MAX_QUEUED_FDS, Step};
 pub(crate) struct Queue {
     steps: Vec<u8>,
     fds: Vec<Arc<OwnedFd>>,
+    /// Descriptors that wait in the template already, for all its forks.
+    before: usize,
     setup: bool,
     config: bool,
     error: Option<Arc<dyn Fn() -> Error + Send + Sync>>,
 }
 
 impl Queue {
+    /// What comes after `self`, once that was sent to a template.
+    pub(crate) fn next(&self) -> Queue {
+        Queue { before: self.before + self.fds.len(), ..Queue::default() }
+    }
+
     pub(crate) fn arg(&mut self, bytes: &[u8]) {
         if self.error.is_none() {
             Step::Arg(Bytes::Borrowed(bytes)).encode(&mut self.steps);
@@ -62,8 +69,8 @@ impl Queue {
                 });
             }
         }
-        if self.fds.len() > MAX_QUEUED_FDS {
-            let count = self.fds.len();
+        let count = self.before + self.fds.len();
+        if count > MAX_QUEUED_FDS {
             self.fail(move || Kind::TooManyFds { count, max: MAX_QUEUED_FDS });
         }
     }
@@ -92,6 +99,7 @@ impl Queue {
         Ok(Queue {
             steps: self.steps.clone(),
             fds: self.fds.clone(),
+            before: self.before,
             setup: self.setup,
             config: self.config,
             error: None,
