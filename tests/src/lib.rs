@@ -4,6 +4,7 @@
 //! argument, or opt in themselves with `offshoot::early!()`.
 
 pub mod proc;
+pub mod program;
 
 use std::collections::BTreeSet;
 use std::process::{Command, ExitStatus, Output, Stdio};
@@ -101,4 +102,11 @@ pub fn output_of(program: &str, args: &[&str]) -> String {
 
 fn describe(status: ExitStatus) -> String {
     status.to_string()
+}
+
+/// Whether the kernel is of this version, or a later one.
+pub fn kernel_is_at_least(major: u32, minor: u32) -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc is mounted");
+    let mut parts = release.split(['.', '-']).map_while(|p| p.trim().parse::<u32>().ok());
+    (parts.next(), parts.next()) >= (Some(major), Some(minor))
 }

@@ -1,0 +1,3 @@
+//! Empty.
+use super::Scene;
+pub(super) const SCENES: &[Scene] = &[];

@@ -1,0 +1,33 @@
+//! Double fork and setsid after templates were made: the daemon keeps them.
+
+use offshoot_tests::DEADLINE;
+use offshoot_tests::program::{AT_ONCE, Program, Watched, on_each};
+
+const MAIN_CAUGHT: &str = env!("CARGO_BIN_EXE_main_caught");
+const HOOK_SERVED: &str = env!("CARGO_BIN_EXE_hook_served");
+const NO_OPT_IN: &str = env!("CARGO_BIN_EXE_no_opt_in");
+
+#[test]
+fn a_daemon_keeps_its_processes_and_templates() {
+    on_each(&[MAIN_CAUGHT, HOOK_SERVED, NO_OPT_IN], |program| {
+        let mut program = Program::play(program, &["daemon"]);
+        let daemon = program.expect("at daemon ");
+        let daemon: u32 = daemon.split(' ').next().expect("a pid").parse().expect("a pid");
+        assert_ne!(daemon, program.id());
+        // Everything of a daemon dies with it, too.
+        Watched::new(daemon).signal(nix::sys::signal::Signal::SIGKILL);
+        program.nobody_left(AT_ONCE);
+    });
+}
+
+#[test]
+fn a_daemon_takes_an_early_template_that_nobody_has_used() {
+    for (program, road) in
+        [(MAIN_CAUGHT, "MainCaught\n"), (HOOK_SERVED, "HookServed\n"), (NO_OPT_IN, "ReExec\n")]
+    {
+        on_each(&[program], move |program| {
+            let mut program = Program::play(program, &["daemon_late"]);
+            assert_eq!(program.nobody_left(DEADLINE), road);
+        });
+    }
+}

@@ -1,0 +1,162 @@
+//! Who dies when somebody is killed, and what is told of it.
+
+use nix::sys::signal::Signal;
+use offshoot_tests::program::{AT_ONCE, Program, TREE, Watched, on_each};
+use offshoot_tests::{output_of, parent_of};
+
+const MAIN_CAUGHT: &str = env!("CARGO_BIN_EXE_main_caught");
+const HOOK_SERVED: &str = env!("CARGO_BIN_EXE_hook_served");
+const NO_OPT_IN: &str = env!("CARGO_BIN_EXE_no_opt_in");
+const ALL: [&str; 3] = [MAIN_CAUGHT, HOOK_SERVED, NO_OPT_IN];
+
+fn each_plays(scene: &'static str) {
+    on_each(&ALL, move |program| {
+        output_of(program, &[scene]);
+    });
+}
+
+/// The process in the next `at` line.
+fn at(program: &mut Program, name: &str) -> Watched {
+    let rest = program.expect(&format!("at {name} "));
+    Watched::new(rest.split(' ').next().expect("a pid").parse().expect("a pid"))
+}
+
+#[test]
+fn nothing_outlives_a_killed_program() {
+    on_each(&ALL, |program| {
+        let mut program = Program::play(program, &["tree"]);
+        let mut names: Vec<String> = (0..TREE).map(|_| program.expect("at ")).collect();
+        names.iter_mut().for_each(|n| n.truncate(n.find(' ').expect("a pid follows")));
+        names.sort();
+        let all =
+            "makes_its_own never_ends never_ends read_for_ever spin spin stay stay stay stops";
+        assert_eq!(names.join(" "), all);
+        program.kill();
+        program.nobody_left(AT_ONCE);
+    });
+}
+
+#[test]
+fn detached_processes_outlive_program_and_template() {
+    on_each(&ALL, |program| {
+        let mut program = Program::play(program, &["detached"]);
+        let children = [at(&mut program, "answer"), at(&mut program, "answer")];
+        let templates = children.each_ref().map(|c| Watched::new(parent_of(c.pid()).unwrap()));
+        program.kill();
+        assert!(templates.iter().all(|t| t.gone_within(AT_ONCE)));
+        let mut left = program.pids();
+        let mut expected = children.each_ref().map(Watched::pid);
+        left.sort();
+        expected.sort();
+        assert_eq!(left, expected, "{:?}", program.processes());
+        for child in &children {
+            program.go_on();
+            program.expect("answer");
+            child.signal(Signal::SIGKILL);
+            assert!(child.gone_within(AT_ONCE));
+        }
+        program.nobody_left(AT_ONCE);
+    });
+}
+
+#[test]
+fn detached_processes_outlive_a_killed_template() {
+    on_each(&ALL, |program| {
+        let mut program = Program::play(program, &["detached"]);
+        let children = [at(&mut program, "answer"), at(&mut program, "answer")];
+        for child in &children {
+            let template = Watched::new(parent_of(child.pid()).unwrap());
+            template.signal(Signal::SIGKILL);
+            assert!(template.gone_within(AT_ONCE));
+        }
+        for child in &children {
+            program.go_on();
+            program.expect("answer");
+            child.signal(Signal::SIGKILL);
+            assert!(child.gone_within(AT_ONCE));
+        }
+    });
+}
+
+#[test]
+fn another_death_signal_is_delivered() {
+    on_each(&ALL, |program| {
+        let mut played = Program::play(program, &["told"]);
+        at(&mut played, "tells");
+        played.kill();
+        assert_eq!(played.nobody_left(AT_ONCE), "told 15\n");
+
+        let mut played = Program::play(program, &["told"]);
+        let child = at(&mut played, "tells");
+        Watched::new(parent_of(child.pid()).unwrap()).signal(Signal::SIGKILL);
+        assert_eq!(played.line(), "told 15");
+        played.succeed();
+    });
+}
+
+#[test]
+fn a_template_ends_at_once_when_its_owner_is_killed() {
+    each_plays("owner_killed");
+}
+
+#[test]
+fn a_retired_template_lingers_for_its_children() {
+    each_plays("retired");
+}
+
+#[test]
+fn what_is_dropped_before_run_leaves_nothing() {
+    each_plays("dropped");
+}
+
+#[test]
+fn the_default_template_is_killed() {
+    each_plays("template_killed");
+}
+
+#[test]
+fn the_default_template_is_killed_during_a_setup() {
+    each_plays("template_killed_in_setup");
+}
+
+#[test]
+fn a_nested_template_is_killed() {
+    each_plays("nested_killed");
+}
+
+#[test]
+fn a_nested_template_is_killed_during_its_setup() {
+    each_plays("nested_killed_in_setup");
+}
+
+#[test]
+fn a_process_that_was_handed_over_is_killed() {
+    each_plays("handed_over_killed");
+}
+
+#[test]
+fn a_re_executed_template_is_killed() {
+    each_plays("executed_killed");
+}
+
+#[test]
+fn a_worker_is_killed() {
+    each_plays("worker_killed");
+}
+
+#[test]
+fn a_worker_is_killed_during_its_setup() {
+    each_plays("worker_killed_in_setup");
+}
+
+#[test]
+fn the_kernel_tells_what_a_dead_template_cannot() {
+    if !offshoot_tests::kernel_is_at_least(6, 15) {
+        println!("skipped: before Linux 6.15 the kernel does not tell the status of the reaped");
+        return;
+    }
+    on_each(&ALL, |program| {
+        let said = output_of(NO_OPT_IN, &["init", program, "status_by_kernel"]);
+        assert_eq!(said, "waited Some(9)\ntried Some(9)\nended Some(10)\n");
+    });
+}
