@@ -275,6 +275,9 @@ fn config(what: impl Display, done: io::Result<()>) -> Result<(), Failure> {
 }
 
 fn malformed(why: wire::Malformed) -> Failure {
+    if why == wire::NO_MEMORY {
+        return Failure::new(Stage::Fork, libc::ENOMEM, "taking in what was sent to the process");
+    }
     Failure::new(Stage::Protocol, 0, why.0)
 }
 

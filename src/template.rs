@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use crate::launch;
 use crate::start::Queued;
@@ -253,9 +253,9 @@ impl Template {
 
     /// Descriptors are not kept waiting: where there is no room, the answer is no.
     fn reply_with_fd(&mut self, id: u64, fd: OwnedFd) {
-        let fds = [fd.as_fd()];
-        let reply = Reply::PidfdIs(fd.try_clone().unwrap_or_else(|_| exit_now(1)));
+        let reply = Reply::PidfdIs(fd);
         let datagram = reply.encode(id);
+        let fds: Vec<_> = reply.fd().into_iter().collect();
         let sent = if self.outbox.is_empty() {
             fdpass::send(self.control(), &[IoSlice::new(&datagram)], &fds, false)
         } else {

@@ -129,6 +129,9 @@ impl Failure {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) &'static str);
 
+/// Not the sender's fault, for once.
+pub(crate) const NO_MEMORY: Malformed = Malformed("no memory for it");
+
 /// A request, as a template takes it in. Nothing in here is allocated or moved out of
 /// the datagram, but for `Privileged`: what a template writes to, or allocates,
 /// between forks costs it, and each new process, a copied page.
@@ -444,6 +447,14 @@ impl Reply {
             Reply::PidIs(pid) => Encoded::new(PID_IS, 0, id).put(&pid.to_le_bytes()),
             Reply::PidfdIs(_) => Encoded::new(PIDFD_IS, 1, id),
             Reply::Done(errno) => Encoded::new(DONE, 0, id).put(&errno.to_le_bytes()),
+        }
+    }
+
+    /// The descriptor that goes with it.
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Reply::PidfdIs(fd) => Some(fd.as_fd()),
+            _ => None,
         }
     }
 

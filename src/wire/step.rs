@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 
-use super::{MAX_BODY, Malformed};
+use super::{MAX_BODY, Malformed, NO_MEMORY};
 
 /// Bytes of a body: where they lie, if that is in memory.
 pub(crate) type Bytes<'a> = Cow<'a, [u8]>;
@@ -228,33 +228,35 @@ impl Next<'_> {
 /// Where a reader takes its bytes from.
 pub(crate) trait Source<'a> {
     /// Exactly so many: there are, by what the reader knows.
-    fn take(&mut self, len: usize) -> Option<Bytes<'a>>;
+    fn take(&mut self, len: usize) -> Result<Bytes<'a>, Malformed>;
 }
 
 impl<'a> Source<'a> for &'a [u8] {
-    fn take(&mut self, len: usize) -> Option<Bytes<'a>> {
-        self.split_off(..len).map(Cow::Borrowed)
+    fn take(&mut self, len: usize) -> Result<Bytes<'a>, Malformed> {
+        self.split_off(..len).map(Cow::Borrowed).ok_or(CUT_SHORT)
     }
 }
 
 pub(crate) struct FileSource(io::BufReader<File>);
 struct OwnedSource(io::Cursor<Vec<u8>>);
 
-fn read_exact(source: impl Read, len: usize) -> Option<Bytes<'static>> {
+const CUT_SHORT: Malformed = Malformed("cut short");
+
+fn read_exact(source: impl Read, len: usize) -> Result<Bytes<'static>, Malformed> {
     let mut bytes = Vec::new();
-    bytes.try_reserve_exact(len).ok()?;
-    let got = source.take(len as u64).read_to_end(&mut bytes).ok()?;
-    (got == len).then_some(Cow::Owned(bytes))
+    bytes.try_reserve_exact(len).map_err(|_| NO_MEMORY)?;
+    let got = source.take(len as u64).read_to_end(&mut bytes).map_err(|_| CUT_SHORT)?;
+    if got == len { Ok(Cow::Owned(bytes)) } else { Err(CUT_SHORT) }
 }
 
 impl<'a> Source<'a> for FileSource {
-    fn take(&mut self, len: usize) -> Option<Bytes<'a>> {
+    fn take(&mut self, len: usize) -> Result<Bytes<'a>, Malformed> {
         read_exact(&mut self.0, len)
     }
 }
 
 impl Source<'static> for OwnedSource {
-    fn take(&mut self, len: usize) -> Option<Bytes<'static>> {
+    fn take(&mut self, len: usize) -> Result<Bytes<'static>, Malformed> {
         read_exact(&mut self.0, len)
     }
 }
@@ -285,7 +287,7 @@ impl<S> Reader<S> {
         S: Source<'a>,
     {
         self.left = self.left.checked_sub(len).ok_or(Malformed("a length beyond the end"))?;
-        self.source.take(len as usize).ok_or(Malformed("cut short"))
+        self.source.take(len as usize)
     }
 
     fn number<'a, const N: usize>(&mut self) -> Result<[u8; N], Malformed>

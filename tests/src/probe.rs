@@ -1,0 +1,94 @@
+//! Looking for what a fault may have left behind: descriptors and children.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard};
+
+use offshoot::{Child, Process};
+
+use crate::{DEADLINE, eventually, parent_of};
+
+/// Descriptors of a process, as numbers.
+pub fn fds_of(pid: u32) -> BTreeSet<i32> {
+    let Ok(dir) = fs::read_dir(format!("/proc/{pid}/fd")) else { return BTreeSet::new() };
+    let names = dir.filter_map(|e| e.ok()?.file_name().into_string().ok());
+    names.filter_map(|n| n.parse().ok()).collect()
+}
+
+/// Children of a process, zombies included.
+pub fn children_of(pid: u32) -> BTreeSet<u32> {
+    let all = fs::read_dir("/proc").expect("/proc is mounted");
+    let pids = all.filter_map(|e| e.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|p| parent_of(*p) == Some(pid)).collect()
+}
+
+/// The template that a child was forked from; the child has to be running.
+pub fn template_of(child: &Child) -> u32 {
+    parent_of(child.id().expect("it runs")).expect("it has not been reaped")
+}
+
+/// Makes the process itself now, so that what was queued is done in a template
+/// rather than in each of its forks.
+pub fn settled(process: Process) -> Process {
+    Process::from_fd(process.into_fd().expect("it can be made")).expect("it is a process")
+}
+
+/// For tests that count descriptors: one at a time within a test binary.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+/// What this process and a template hold now.
+#[derive(Debug)]
+pub struct Holdings {
+    template: u32,
+    own: usize,
+    theirs: BTreeSet<i32>,
+}
+
+impl Holdings {
+    /// Counts them, between one test and the next; see [`alone`].
+    pub fn of(template: u32) -> Holdings {
+        nudge();
+        let own = fds_of(std::process::id()).len();
+        Holdings { template, own, theirs: fds_of(template) }
+    }
+
+    /// Fails unless, once what has ended is cleared away, nothing more is held than
+    /// before and the template has no children.
+    pub fn assert_unchanged(&self) {
+        eventually(DEADLINE, "descriptors of this process as before", || {
+            nudge();
+            fds_of(std::process::id()).len() <= self.own
+        });
+        eventually(DEADLINE, "descriptors of the template as before", || {
+            fds_of(self.template) == self.theirs
+        });
+        eventually(DEADLINE, "no children of the template", || {
+            children_of(self.template).is_empty()
+        });
+    }
+}
+
+/// Sockets of retired templates are kept until those have gone, and looked at when
+/// another retires.
+fn nudge() {
+    drop(settled(Process::new().expect("it is usable")));
+}
+
+/// A number at which no descriptor is open, as if it were borrowed.
+#[allow(unsafe_code)]
+pub fn closed_fd() -> BorrowedFd<'static> {
+    // SAFETY: beyond every open descriptor; calls on it fail with EBADF.
+    unsafe { BorrowedFd::borrow_raw(987_654) }
+}
+
+/// Takes a descriptor over that a program was started with.
+#[allow(unsafe_code)]
+pub fn inherited_fd(raw: i32) -> OwnedFd {
+    assert!(nix::fcntl::fcntl(crate::borrow(raw).as_fd(), nix::fcntl::FcntlArg::F_GETFD).is_ok());
+    // SAFETY: it is open, and the caller is the one who was told its number.
+    unsafe { OwnedFd::from_raw_fd(raw) }
+}
