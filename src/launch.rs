@@ -212,7 +212,9 @@ impl Launch<'_> {
     }
 
     fn serve(&mut self, control: OwnedFd, tell_ready: bool) -> Result<(), Failure> {
-        fdpass::want_credentials(&control)
+        // On a stream its end could not be told from an empty message.
+        fdpass::control_peer(&control)
+            .and_then(|_| fdpass::want_credentials(&control))
             .map_err(|e| Failure::io(Stage::Protocol, "the control socket", &e))?;
         if self.template.user_code {
             if self.template.huge_pages {

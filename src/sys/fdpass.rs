@@ -53,12 +53,13 @@ pub(crate) fn want_credentials(end: impl AsFd) -> io::Result<()> {
     Ok(setsockopt(&end.as_fd(), sockopt::PassCred, &true)?)
 }
 
-/// Whether `fd` is a sequenced-packet socket, and who made its peer.
+/// Whether `fd` is a connected sequenced-packet socket, and who made its peer.
 pub(crate) fn control_peer(fd: impl AsFd) -> io::Result<Sender> {
     let fd = fd.as_fd();
     if nix::sys::socket::getsockopt(&fd, sockopt::SockType)? != SockType::SeqPacket {
         return Err(io::Error::from_raw_os_error(libc::EPROTOTYPE));
     }
+    nix::sys::socket::getpeername::<nix::sys::socket::UnixAddr>(fd.as_raw_fd())?;
     let peer = nix::sys::socket::getsockopt(&fd, sockopt::PeerCredentials)?;
     Ok(Sender { pid: peer.pid(), uid: peer.uid(), gid: peer.gid() })
 }

@@ -5,6 +5,7 @@
 
 pub mod proc;
 pub mod program;
+pub mod forge;
 pub mod probe;
 
 use std::collections::BTreeSet;
