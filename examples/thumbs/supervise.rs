@@ -56,8 +56,9 @@ pub(crate) fn all<'a>(
     let prepared = Process::new()
         .map_err(|e| e.to_string())?
         .rlimit(Resource::AddressSpace, bytes, bytes)
-        // A crash is expected here, and nobody wants its core.
-        .rlimit(Resource::Core, 0, 0);
+        // A crash is expected here: nobody wants its core, or the way that led to it.
+        .rlimit(Resource::Core, 0, 0)
+        .env("RUST_BACKTRACE", "0");
     let next = AtomicUsize::new(0);
     let take = || {
         let mut outcomes = Vec::new();
@@ -116,12 +117,16 @@ fn one<'a>(
         let (width, height) = size.split_once(' ')?;
         Some((width.parse().ok()?, height.parse().ok()?))
     });
-    let end = match (said("done"), said("error")) {
-        // A status that says otherwise is believed more than the words.
-        (Some(extension), _) if status.success() => Ok(target.with_added_extension(extension)),
+    let words = String::from_utf8_lossy(&words);
+    // A status is believed more than words.
+    let end = match said("done") {
+        Some(extension) if status.success() => Ok(target.with_added_extension(extension)),
         _ if in_time.is_none() => Err(Ending::Timeout(options.deadline)),
-        (_, Some(error)) => Err(Ending::Error(error.to_owned())),
-        _ => Err(crash(status, &String::from_utf8_lossy(&words), options.memory)),
+        _ => Err(match (said("limit").or(last_words(&words, NO_MEMORY)), said("error")) {
+            (Some(text), _) => Ending::Limit(status, text.to_owned(), options.memory),
+            (_, Some(text)) => Ending::Error(text.to_owned()),
+            _ => Ending::Crash(status, last_words(&words, "").unwrap_or_default().to_owned()),
+        }),
     };
     if end.is_err() {
         for extension in ["jpg", "png"] {
@@ -131,13 +136,10 @@ fn one<'a>(
     Ok(Outcome { picture, size, time, end })
 }
 
-/// Rust's own last words, when an allocation fails and it aborts.
+/// What Rust says when an allocation fails and it aborts.
 const NO_MEMORY: &str = "memory allocation of";
 
-fn crash(status: ExitStatus, words: &str, memory: u64) -> Ending {
-    let of_memory = words.lines().find(|line| line.starts_with(NO_MEMORY));
-    match of_memory {
-        Some(line) if status.signal().is_some() => Ending::Limit(status, line.to_owned(), memory),
-        _ => Ending::Crash(status, words.trim().replace('\n', " ")),
-    }
+/// The last line that begins like that; the hint how to see more is none.
+fn last_words<'a>(words: &'a str, begin: &str) -> Option<&'a str> {
+    words.lines().rfind(|l| l.starts_with(begin) && !l.is_empty() && !l.starts_with("note:"))
 }
