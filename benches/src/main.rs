@@ -1,0 +1,2 @@
+//! What processes cost.
+fn main() {}
