@@ -115,12 +115,18 @@ fn emit(noun: Noun, options: &Options, mut function: ItemFn) -> TokenStream {
         .into_iter()
         .partition(|a| ["doc", "cfg", "deprecated"].iter().any(|n| a.path().is_ident(n)));
     function.attrs = attributes;
-    let (output, opaque) = match &function.sig.output {
-        ReturnType::Default => (quote!(()), false),
+    let inner = &function.sig.ident;
+    let (output, pointer) = match &function.sig.output {
+        ReturnType::Default => (quote!(()), quote!(#inner)),
         ReturnType::Type(_, ty) => match &**ty {
-            // An opaque type cannot be named in the handle's: its status can.
-            Type::ImplTrait(_) => (quote!(::std::process::ExitCode), true),
-            ty => (quote!(#ty), false),
+            // Two types that cannot be named in the handle's: their status can.
+            Type::ImplTrait(_) => {
+                let status = quote!(#private::exit_status(#inner(start)));
+                let code = quote!(::std::process::ExitCode);
+                (code.clone(), quote!(|start| #code::from(#status)))
+            }
+            Type::Never(_) => (quote!(::std::process::ExitCode), quote!(|start| #inner(start))),
+            ty => (quote!(#ty), quote!(#inner)),
         },
     };
     let (handle, kind, thunk) = match noun {
@@ -133,12 +139,6 @@ fn emit(noun: Noun, options: &Options, mut function: ItemFn) -> TokenStream {
             quote!(|args| #private::SetupResult::into_message((*#ident)(args))),
         ),
     };
-    let inner = &function.sig.ident;
-    let pointer = if opaque {
-        quote!(|start| ::std::process::ExitCode::from(#private::exit_status(#inner(start))))
-    } else {
-        quote!(#inner)
-    };
     let element = format_ident!("OFFSHOOT_REGISTERED");
     let cfgs: Vec<_> = docs.iter().filter(|a| a.path().is_ident("cfg")).collect();
     quote! {
@@ -149,6 +149,7 @@ fn emit(noun: Noun, options: &Options, mut function: ItemFn) -> TokenStream {
             #private::#handle::__new(#name, #pointer)
         };
         #(#cfgs)*
+        #[allow(deprecated)]
         const _: () = {
             #[#private::linkme::distributed_slice(#private::REGISTRY)]
             #[linkme(crate = #private::linkme)]

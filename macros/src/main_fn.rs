@@ -8,10 +8,16 @@ use syn::{Error, ItemFn, Result, Visibility};
 use crate::options::Options;
 
 pub(crate) fn expand(options: TokenStream, item: TokenStream) -> TokenStream {
-    let parsed = Options::parse(options, false).and_then(|o| Ok((o, parse(item)?)));
+    let parsed = Options::parse(options, false).and_then(|o| Ok((o, parse(item.clone())?)));
     match parsed {
         Ok((options, function)) => emit(&options, function),
-        Err(error) => error.to_compile_error(),
+        Err(error) => {
+            let error = error.to_compile_error();
+            // Without any `main`, the compiler would complain of that as well.
+            let was_main = syn::parse2::<ItemFn>(item).is_ok_and(|f| f.sig.ident == "main");
+            let stub = was_main.then(|| quote! { fn main() {} });
+            quote!(#error #stub)
+        }
     }
 }
 
