@@ -1,0 +1,4 @@
+//! Somebody has to run the future.
+
+#[offshoot::main]
+async fn main() {}
