@@ -14,7 +14,7 @@ use nix::sys::socket::{Shutdown, shutdown};
 use crate::error::{Error, Kind};
 use crate::home::Home;
 use crate::lead::{Lead, Seat};
-use crate::slot::{Loss, Slot, State};
+use crate::slot::{Asked, Loss, Slot, State};
 use crate::sys::fdpass;
 use crate::wire::{self, MAX_REPLY, Malformed, Reply};
 
@@ -109,13 +109,14 @@ impl Link {
     /// fails.
     pub(crate) fn request(
         &self,
+        asked: Asked,
         send: impl FnOnce(BorrowedFd<'_>, u64) -> io::Result<()>,
     ) -> Result<(u64, Arc<Slot>), RequestError> {
         if self.unread.fetch_add(1, Ordering::Relaxed) >= LOOK_EVERY {
             self.drain();
         }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let slot = Arc::new(Slot::default());
+        let slot = Arc::new(Slot::new(asked));
         {
             let mut slots = self.slots();
             if let Some(loss) = slots.lost {
@@ -145,7 +146,7 @@ impl Link {
         mut answer: impl FnMut(&mut State) -> Option<T>,
     ) -> Result<T, Error> {
         self.check_owner()?;
-        let (_, slot) = self.request(send).map_err(|e| e.into_error(what))?;
+        let (_, slot) = self.request(Asked::Question, send).map_err(|e| e.into_error(what))?;
         self.wait(&slot, None, |s| match answer(s) {
             Some(answer) => Some(Ok(answer)),
             None => s.failure().map(Err),
@@ -219,24 +220,24 @@ impl Link {
             _ if received.fds_lost => Ok((wire::id_of(&buffer), Reply::Done(libc::EMFILE))),
             parsed => parsed,
         };
-        match parsed {
-            Ok((id, reply)) => self.hand_out(id, reply),
+        match parsed.and_then(|(id, reply)| self.hand_out(id, reply)) {
+            Ok(()) => true,
             Err(Malformed(why)) => {
                 self.close(Loss::Protocol(why));
-                return false;
+                false
             }
         }
-        true
     }
 
     /// Replies that nobody waits for any more are thrown away here.
-    fn hand_out(&self, id: u64, reply: Reply) {
+    fn hand_out(&self, id: u64, reply: Reply) -> Result<(), Malformed> {
         let slot = self.slots().open.get(&id).cloned();
         if let Some(slot) = slot
-            && slot.take(reply)
+            && slot.take(reply)?
         {
             self.slots().open.remove(&id);
         }
+        Ok(())
     }
 
     fn close(&self, loss: Loss) {

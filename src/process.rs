@@ -15,7 +15,7 @@ use crate::error::{Error, Kind};
 use crate::hook;
 use crate::link::{Link, RequestError};
 use crate::queue::Queue;
-use crate::slot::{Loss, Slot};
+use crate::slot::{Asked, Loss, Slot};
 use crate::sys::fdpass;
 use crate::sys::fork::{self, Forked};
 use crate::tether::Tether;
@@ -377,7 +377,7 @@ impl Inner {
     ) -> Result<(u64, Arc<Slot>), RequestError> {
         let fds = self.queue.fds();
         let tell_ready = self.queue.has_setup();
-        link.request(|socket, id| {
+        link.request(Asked::Process, |socket, id| {
             wire::send_fork(socket, id, self.queue.steps(), end, far.as_fd(), &fds, tell_ready)
         })
     }

@@ -13,7 +13,7 @@ use crate::error::{Error, Kind};
 use crate::lead::Seat;
 use crate::sys::pidfd;
 use crate::sys::wait::Reaped;
-use crate::wire::{Failure, Reply};
+use crate::wire::{Failure, Malformed, Reply};
 
 /// Why nothing more will be heard.
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +22,15 @@ pub(crate) enum Loss {
     Protocol(&'static str),
 }
 
-#[derive(Default)]
+/// What a request was about, and so which replies belong to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Process,
+    Question,
+}
+
 pub(crate) struct Slot {
+    asked: Asked,
     state: Mutex<State>,
 }
 
@@ -45,12 +52,25 @@ pub(crate) struct State {
 }
 
 impl Slot {
+    pub(crate) fn new(asked: Asked) -> Slot {
+        Slot { asked, state: Mutex::default() }
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     /// Notes a reply and tells everybody who waits. Whether it was the last one.
-    pub(crate) fn take(&self, reply: Reply) -> bool {
+    pub(crate) fn take(&self, reply: Reply) -> Result<bool, Malformed> {
+        let belongs = match reply {
+            Reply::Failed(_) => true,
+            Reply::Ready | Reply::Exited(_) => self.asked == Asked::Process,
+            Reply::PidIs(_) | Reply::PidfdIs(_) | Reply::Done(_) => self.asked == Asked::Question,
+        };
+        if !belongs {
+            // It would end the wait for the reply that does belong here.
+            return Err(Malformed("a reply to something else than was asked"));
+        }
         let mut state = self.lock();
         let last = match reply {
             Reply::Ready => {
@@ -82,7 +102,7 @@ impl Slot {
             }
         };
         tell(state);
-        last
+        Ok(last)
     }
 
     pub(crate) fn lose(&self, loss: Loss) {

@@ -88,7 +88,11 @@ impl Template {
             }
             if readable {
                 match self.receive() {
-                    Ok(Some(datagram)) => self.handle(&datagram),
+                    Ok(Some(datagram)) => {
+                        self.handle(&datagram);
+                        // What was attached was for a child, or is refused.
+                        self.fds.clear();
+                    }
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                     Ok(None) => exit_now(0),
                     Err(_) => exit_now(1),
@@ -145,8 +149,6 @@ impl Template {
                 self.reply(id, &Reply::Failed(Failure::new(Stage::Protocol, 0, why)));
             }
         }
-        // What was attached was for a child, or is refused.
-        self.fds.clear();
     }
 
     fn execute(&mut self, request: Request, asker: Sender) {

@@ -151,9 +151,9 @@ pub(crate) fn receive(
         }
         let error = io::Error::last_os_error();
         match error.kind() {
-            io::ErrorKind::Interrupted => {}
-            // The peer died with our messages unread: the end, as far as we go.
-            io::ErrorKind::ConnectionReset => return Ok(None),
+            // ConnectionReset: the peer died with messages of ours unread. It is told
+            // once, and before what the peer has sent, which is still to be read.
+            io::ErrorKind::Interrupted | io::ErrorKind::ConnectionReset => {}
             _ => return Err(error),
         }
     };

@@ -45,31 +45,37 @@ pub fn alone() -> MutexGuard<'static, ()> {
 pub struct Holdings {
     template: u32,
     own: usize,
-    theirs: BTreeSet<i32>,
+    theirs: usize,
 }
 
 impl Holdings {
     /// Counts them, between one test and the next; see [`alone`].
     pub fn of(template: u32) -> Holdings {
-        nudge();
-        let own = fds_of(std::process::id()).len();
-        Holdings { template, own, theirs: fds_of(template) }
+        Holdings { template, own: own_fds(), theirs: fds_of(template).len() }
     }
 
     /// Fails unless, once what has ended is cleared away, nothing more is held than
     /// before and the template has no children.
     pub fn assert_unchanged(&self) {
-        eventually(DEADLINE, "descriptors of this process as before", || {
-            nudge();
-            fds_of(std::process::id()).len() <= self.own
-        });
+        assert_own_fds(self.own);
         eventually(DEADLINE, "descriptors of the template as before", || {
-            fds_of(self.template) == self.theirs
+            fds_of(self.template).len() <= self.theirs
         });
         eventually(DEADLINE, "no children of the template", || {
             children_of(self.template).is_empty()
         });
     }
+}
+
+/// How many descriptors this process has, those of templates that have gone aside.
+pub fn own_fds() -> usize {
+    nudge();
+    fds_of(std::process::id()).len()
+}
+
+/// Fails unless this process comes to have no more descriptors than before.
+pub fn assert_own_fds(before: usize) {
+    eventually(DEADLINE, "no more descriptors in this process", || own_fds() <= before);
 }
 
 /// Sockets of retired templates are kept until those have gone, and looked at when

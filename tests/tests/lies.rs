@@ -8,7 +8,7 @@ use nix::sys::socket::SockType;
 use offshoot::{Args, Process, Start};
 use offshoot_tests::forge::{self, Message, REPLIES, REQUESTS, Rng};
 use offshoot_tests::probe::{alone, children_of, fds_of, template_of};
-use offshoot_tests::{DEADLINE, eventually, runs, within};
+use offshoot_tests::{DEADLINE, eventually, runs, state, within};
 
 offshoot::early!();
 
@@ -144,7 +144,7 @@ fn each_kind_of_lie_is_told_by_its_name() {
         let size = body.len() as u64;
         check(with(|m| m.kind = 77), "descriptors or flags");
         check(Message { kind: 77, ..Message::default() }, "unknown kind");
-        check(Message { kind: REQUESTS[3], ..Message::default() }, "cut short");
+        check(Message { kind: REQUESTS[3], ..Message::default() }, "beyond the end");
         check(Message { kind: REQUESTS[3], body: vec![0; 9], ..Message::default() }, "left over");
         check(
             Message { kind: REQUESTS[5], fds: vec![null()], ..Message::default() },
@@ -160,11 +160,12 @@ fn each_kind_of_lie_is_told_by_its_name() {
         check(with(|m| m.flags = 128), "unknown flags");
         check(with(|m| m.flags = forge::IN_PARCEL), "a descriptor is missing");
         check(with(|m| m.body = vec![0; 20_000]), "too long");
-        check(with(|m| m.body.clear()), "cut short");
+        check(with(|m| m.body.clear()), "beyond the end");
         check(with(|m| m.body[0] = 31), "an unknown step");
         check(with(|m| m.body[8] = 255), "a length beyond the end");
         check(with(|m| m.body.push(0)), "bytes after the end");
-        check(with(|m| m.body = [vec![33], forge::string([0xff])].concat()), "not UTF-8");
+        check(with(|m| m.body = [vec![3], forge::string([0xff])].concat()), "not UTF-8");
+        check(with(|m| m.body = [vec![33], forge::string([0xff])].concat()), "no entry");
         check(with(|m| m.body = [vec![33], forge::string("nobody")].concat()), "no entry");
         check(with(|m| m.body = [&[34], &[255; 4][..]].concat()), "a length beyond the end");
         check(with(|m| m.body = vec![34, 0, 0, 0, 0]), "no program");
@@ -198,7 +199,7 @@ fn each_kind_of_lie_is_told_by_its_name() {
         check(fork_with_file(forge::memory_file(&body, size, false)), "not sealed");
         check(fork_with_file(forge::memory_file(&body, size - 1, true)), "a length beyond the end");
         check(fork_with_file(forge::memory_file(&body, size + 1, true)), "bytes after the end");
-        check(fork_with_file(forge::memory_file(&[], 0, true)), "cut short");
+        check(fork_with_file(forge::memory_file(&[], 0, true)), "beyond the end");
         check(fork_with_file(forge::memory_file(&[], 1 << 42, true)), "reading the request");
         check(fork_with_file(forge::memory_file(&[], 1 << 32, true)), "an unknown step");
         victim.assert_well();
@@ -241,6 +242,34 @@ fn a_parcel_with_other_contents_is_refused() {
         }
         drop(kept);
         victim.assert_well();
+    });
+}
+
+#[test]
+fn what_was_asked_for_is_done_although_the_owner_died_with_replies_unread() {
+    within(DEADLINE, || {
+        use nix::sys::signal::{Signal, kill};
+        let mut victim = Victim::new();
+        let pid = nix::unistd::Pid::from_raw(victim.pid as i32);
+        let mut ask = |steps: &[u8]| {
+            let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+            forge::fork(victim.id(), steps, "answer", far.into()).send(&victim.raw).unwrap();
+            near
+        };
+        let said = |mut stream: std::os::unix::net::UnixStream| {
+            let mut said = String::new();
+            stream.read_to_string(&mut said).unwrap();
+            said
+        };
+        assert_eq!(said(ask(&[])), "here");
+        kill(pid, Signal::SIGSTOP).unwrap();
+        eventually(DEADLINE, "it is stopped", || state(pid.as_raw() as u32) == Some('T'));
+        // To outlive its template.
+        let detached = ask(&[16, 0, 0, 0, 0]);
+        drop(victim);
+        kill(pid, Signal::SIGCONT).unwrap();
+        assert_eq!(said(detached), "here");
+        eventually(DEADLINE, "it has ended", || !runs(pid.as_raw() as u32));
     });
 }
 
