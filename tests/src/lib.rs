@@ -3,10 +3,10 @@
 //! Tests run programs of this package (`src/bin`), each with a scenario as its
 //! argument, or opt in themselves with `offshoot::early!()`.
 
-pub mod proc;
-pub mod program;
 pub mod forge;
 pub mod probe;
+pub mod proc;
+pub mod program;
 
 use std::collections::BTreeSet;
 use std::process::{Command, ExitStatus, Output, Stdio};
