@@ -170,6 +170,7 @@ impl Child {
     pub fn exited(&self) -> Exited {
         static KEYS: AtomicUsize = AtomicUsize::new(0);
         let key = KEYS.fetch_add(1, Ordering::Relaxed);
+        self.slot.lock().futures += 1;
         Exited { link: Arc::clone(&self.link), slot: Arc::clone(&self.slot), key }
     }
 
@@ -309,7 +310,7 @@ fn wait_by_kernel(
 impl Drop for BookEntry {
     fn drop(&mut self) {
         let state = self.slot.lock();
-        let awaited = !state.wakers.is_empty() || !state.channels.is_empty();
+        let awaited = state.futures > 0 || !state.channels.is_empty();
         drop(state);
         if !awaited {
             self.link.forget(self.id);
@@ -362,7 +363,9 @@ impl Future for Exited {
 
 impl Drop for Exited {
     fn drop(&mut self) {
-        self.with_waker(&mut self.slot.lock(), None);
+        let mut state = self.slot.lock();
+        state.futures -= 1;
+        self.with_waker(&mut state, None);
     }
 }
 

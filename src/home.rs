@@ -220,7 +220,7 @@ impl Home {
         lock(&self.hub).as_ref().map(|(_, hub)| Arc::clone(hub))
     }
 
-    pub(crate) fn hub_add(&self, link: &Arc<Link>) -> Result<u64, Error> {
+    pub(crate) fn hub_add(&self, link: &Arc<Link>) -> Result<(), Error> {
         self.hub()?.add(link).map_err(Error::system("watching a control socket"))
     }
 

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::thread;
 
@@ -24,7 +25,7 @@ pub(crate) struct Hub {
 #[derive(Default)]
 struct Links {
     known: BTreeMap<u64, Weak<Link>>,
-    next: u64,
+    made: u64,
 }
 
 impl Hub {
@@ -61,15 +62,19 @@ impl Hub {
         self.links.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// Makes a link known, unarmed; its key.
-    pub(crate) fn add(&self, link: &Arc<Link>) -> io::Result<u64> {
+    /// Makes a link known, unarmed, unless it is: several threads may watch it first.
+    pub(crate) fn add(&self, link: &Arc<Link>) -> io::Result<()> {
         let mut links = self.links();
+        if link.hub_key().is_some() {
+            return Ok(());
+        }
         links.known.retain(|_, l| l.strong_count() > 0);
-        let key = links.next;
-        self.epoll.add(link.socket(), EpollEvent::new(EpollFlags::EPOLLONESHOT, key))?;
-        links.next += 1;
-        links.known.insert(key, Arc::downgrade(link));
-        Ok(key)
+        let key = NonZeroU64::MIN.saturating_add(links.made);
+        self.epoll.add(link.socket(), EpollEvent::new(EpollFlags::EPOLLONESHOT, key.get()))?;
+        links.made += 1;
+        links.known.insert(key.get(), Arc::downgrade(link));
+        link.set_hub_key(key);
+        Ok(())
     }
 
     pub(crate) fn arm(&self, link: &Link) {
@@ -83,7 +88,7 @@ impl Hub {
     fn modify(&self, link: &Link, flags: EpollFlags) {
         if let Some(key) = link.hub_key() {
             // It cannot fail for a descriptor that is in the set and open.
-            let _ = self.epoll.modify(link.socket(), &mut EpollEvent::new(flags, key));
+            let _ = self.epoll.modify(link.socket(), &mut EpollEvent::new(flags, key.get()));
         }
     }
 }

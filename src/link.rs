@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -34,8 +35,8 @@ pub(crate) struct Link {
     /// Where the readiness of the template itself is told, if it has setup functions
     /// to run: another link's slot.
     readiness: Option<(Arc<Link>, Arc<Slot>)>,
-    /// Known to the hub under this key; set with the first future.
-    hub_key: OnceLock<u64>,
+    /// Known to the hub under this key, or 0; set with the first future.
+    hub_key: AtomicU64,
     watched: AtomicBool,
     armed: AtomicBool,
 }
@@ -62,7 +63,7 @@ impl Link {
             next_id: AtomicU64::new(1),
             unread: AtomicUsize::new(0),
             readiness,
-            hub_key: OnceLock::new(),
+            hub_key: AtomicU64::new(0),
             watched: AtomicBool::new(false),
             armed: AtomicBool::new(false),
         });
@@ -264,17 +265,20 @@ impl Link {
     /// From now on somebody is to be told without waiting: the hub reads where no
     /// waiting thread does.
     pub(crate) fn watch(self: &Arc<Link>) -> Result<(), Error> {
-        if self.hub_key.get().is_none() {
-            let key = self.home.hub_add(self)?;
-            let _ = self.hub_key.set(key);
+        if self.hub_key().is_none() {
+            self.home.hub_add(self)?;
         }
         self.watched.store(true, Ordering::Release);
         self.arm();
         Ok(())
     }
 
-    pub(crate) fn hub_key(&self) -> Option<u64> {
-        self.hub_key.get().copied()
+    pub(crate) fn hub_key(&self) -> Option<NonZeroU64> {
+        NonZeroU64::new(self.hub_key.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_hub_key(&self, key: NonZeroU64) {
+        self.hub_key.store(key.get(), Ordering::Release);
     }
 
     fn arm(&self) {
@@ -298,6 +302,9 @@ impl Link {
     /// Takes the link over from the process that this one was forked from.
     pub(crate) fn adopt(&self) {
         self.lead.reset();
+        // That one's hub had a thread, which is not here.
+        self.watched.store(false, Ordering::Release);
+        self.hub_key.store(0, Ordering::Release);
         self.armed.store(false, Ordering::Release);
     }
 

@@ -47,6 +47,8 @@ pub(crate) struct State {
     /// The process itself, if it was asked for: knows its end when nobody else does.
     pub(crate) pidfd: Option<OwnedFd>,
     pub(crate) seats: Vec<Arc<Seat>>,
+    /// Futures that there are, polled or not yet: each may outlive the handle.
+    pub(crate) futures: usize,
     pub(crate) wakers: Vec<(usize, Waker)>,
     pub(crate) channels: Vec<Sender<Result<ExitStatus, Error>>>,
 }

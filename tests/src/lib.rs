@@ -3,6 +3,7 @@
 //! Tests run programs of this package (`src/bin`), each with a scenario as its
 //! argument, or opt in themselves with `offshoot::early!()`.
 
+pub mod block_on;
 pub mod forge;
 pub mod probe;
 pub mod proc;
