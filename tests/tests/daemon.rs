@@ -31,3 +31,11 @@ fn a_daemon_takes_an_early_template_that_nobody_has_used() {
         });
     }
 }
+
+#[test]
+fn a_daemon_need_not_wait_for_the_end_of_its_parent() {
+    on_each(&[MAIN_CAUGHT, HOOK_SERVED, NO_OPT_IN], |program| {
+        let mut program = Program::play(program, &["daemon_early"]);
+        assert_eq!(program.nobody_left(DEADLINE), "done\n");
+    });
+}

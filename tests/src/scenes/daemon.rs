@@ -11,8 +11,13 @@ use offshoot_tests::program::Watched;
 use super::{Scene, at, echo, hold, never_ends, next_at, pipe, template_of, touch};
 use super::{until_closed, works};
 
-pub(super) const SCENES: &[Scene] =
-    &[("daemon", daemon), ("daemon_late", daemon_late), ("both", both), ("asks_first", asks_first)];
+pub(super) const SCENES: &[Scene] = &[
+    ("daemon", daemon),
+    ("daemon_late", daemon_late),
+    ("daemon_early", daemon_early),
+    ("both", both),
+    ("asks_first", asks_first),
+];
 
 fn new() -> Process {
     Process::new().expect("processes can be made")
@@ -82,12 +87,23 @@ fn daemon(_: &[String]) {
 
 /// Nothing is made before: the daemon takes the early template.
 fn daemon_late(_: &[String]) {
+    let started = Watched::new(std::process::id());
     become_daemon(|| {
+        assert!(started.gone_within(offshoot_tests::DEADLINE));
         let road = offshoot::doctor().road;
         works(new());
         let child = new().run(until_closed).expect("it runs");
         println!("{road:?}");
         closes_and_ends(&child);
+    });
+}
+
+/// The daemon begins while the process that was started may still be there.
+fn daemon_early(_: &[String]) {
+    become_daemon(|| {
+        works(new());
+        works(new());
+        println!("done");
     });
 }
 
