@@ -27,7 +27,8 @@ fn named() -> MutexGuard<'static, BTreeSet<String>> {
 /// since they would let the program do anything with the privileges.
 ///
 /// Who asks is told by the kernel (the real user and group of the sender,
-/// SCM_CREDENTIALS in unix(7)). What credentials do not show is not taken on: see
+/// SCM_CREDENTIALS in unix(7); so the processes of a set-user-ID program are its
+/// caller's). What credentials do not show is not taken on: see
 /// the chapter on privileges in the crate's documentation.
 ///
 /// # Errors

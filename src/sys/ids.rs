@@ -39,7 +39,13 @@ impl Ids {
 
 /// Takes on the asker's user and group, in all ids, and no supplementary groups.
 pub(crate) fn become_asker(asker: Sender) -> io::Result<()> {
-    setgroups(&[])?;
+    match setgroups(&[]) {
+        // Nobody who was started without the privilege to drop them has dropped them
+        // since: they are the asker's own. (A set-user-ID program of another user than
+        // root, whose processes become its caller's.)
+        Ok(()) | Err(nix::Error::EPERM) => {}
+        Err(e) => return Err(e.into()),
+    }
     set_gid(asker.gid)?;
     set_uid(asker.uid)
 }
