@@ -16,7 +16,9 @@ pub enum Road {
     HookServed,
     /// Forked from a template that is made by executing the program's own file.
     ReExec,
-    /// Not at all: the library is in a shared object, not in the program.
+    /// Not at all: the library is in a shared object, not in the program; or there is
+    /// no early template, and the program is set-user-ID, so that it cannot be executed
+    /// again.
     None,
 }
 
@@ -59,9 +61,15 @@ pub fn doctor() -> Doctor {
 }
 
 fn road() -> (Road, String) {
-    if let Err(error) = hook::check_usable() {
-        return (Road::None, error.to_string());
-    }
+    let (road, reason) = road_if_usable();
+    let usable = match road {
+        Road::ReExec => hook::check_reexecutable(),
+        _ => hook::check_usable(),
+    };
+    usable.map_or_else(|error| (Road::None, error.to_string()), |()| (road, reason))
+}
+
+fn road_if_usable() -> (Road, String) {
     let Some(report) = hook::report() else {
         return (Road::ReExec, "this process is a worker, and was not started as a program".into());
     };

@@ -232,7 +232,7 @@ pub(crate) fn reexecute(
     socket: &OwnedFd,
     spawn: impl FnOnce(&Image<'_>) -> std::io::Result<i32>,
 ) -> Result<i32, Error> {
-    check_usable()?;
+    check_reexecutable()?;
     let origin = origin::get();
     let executable =
         origin::executable().map_err(Error::system("finding the program's own file"))?;
@@ -250,6 +250,7 @@ pub(crate) fn reexecute(
         directory: origin.and_then(|o| o.directory.as_deref()),
         umask: origin.map(|o| o.umask),
         limits: origin.map_or(&[], |o| &o.limits),
+        no_new_privileges: image::has_set_id(executable),
     };
     spawn(&image).map_err(Error::system("executing the program's own file"))
 }
@@ -260,6 +261,19 @@ pub(crate) fn check_usable() -> Result<(), Error> {
         return Ok(());
     }
     Err(Kind::Unsupported("offshoot is linked into a shared library here, not into the program: the file to execute is somebody else's, so no process can be made").into())
+}
+
+/// An error where the program cannot be made a template by executing it: with
+/// privileges that it gets by that it would ignore the marker, and run `main`.
+pub(crate) fn check_reexecutable() -> Result<(), Error> {
+    check_usable()?;
+    let gets_capabilities = || {
+        !nix::unistd::getuid().is_root() && origin::executable().is_ok_and(image::has_capabilities)
+    };
+    if image::secure() || gets_capabilities() {
+        return Err(Kind::Unsupported("the program's file gives it privileges (set-user-ID, or capabilities), so it cannot execute itself: processes need an early template here, by #[offshoot::main]").into());
+    }
+    Ok(())
 }
 
 pub(crate) fn report() -> Option<&'static Report> {

@@ -73,7 +73,8 @@ impl Process {
     /// (`AnyEvent::Fork->new`.)
     ///
     /// # Errors
-    /// [`is_unsupported`](Error::is_unsupported) in a shared library.
+    /// [`is_unsupported`](Error::is_unsupported) in a shared library. (So is running or
+    /// forking it where there is no early template and the program is set-user-ID.)
     pub fn new() -> Result<Process, Error> {
         hook::check_usable()?;
         Ok(Process::from_base(Base::Default))

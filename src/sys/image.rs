@@ -1,10 +1,10 @@
 //! Our own image in memory: is this code in the main executable, and which file
 //! is that?
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -47,6 +47,27 @@ pub(crate) fn in_main_executable() -> bool {
 /// capabilities): then nothing in the environment is to be trusted.
 pub(crate) fn secure() -> bool {
     auxv(libc::AT_SECURE) != 0
+}
+
+/// Whether the file has a set-user-ID or set-group-ID bit.
+pub(crate) fn has_set_id(executable: BorrowedFd<'_>) -> bool {
+    let bits = (Mode::S_ISUID | Mode::S_ISGID).bits();
+    nix::sys::stat::fstat(executable).map_or(true, |file| file.st_mode & bits != 0)
+}
+
+/// Whether the file has capabilities (setcap(8)).
+pub(crate) fn has_capabilities(executable: BorrowedFd<'_>) -> bool {
+    // By name, because an O_PATH descriptor has no attributes: that of the descriptor,
+    // or without /proc the one that was executed.
+    let open = format!("/proc/self/fd/{}", executable.as_raw_fd());
+    let names = [Some(Path::new(&open)), executed_name()];
+    let name = names.into_iter().flatten().find(|name| name.exists());
+    let name = name.and_then(|n| CString::new(n.as_os_str().as_bytes()).ok());
+    let attribute = c"security.capability".as_ptr();
+    // SAFETY: two strings that end with a NUL; no value is asked for, only its size.
+    name.is_some_and(|n| unsafe {
+        libc::getxattr(n.as_ptr(), attribute, std::ptr::null_mut(), 0) > 0
+    })
 }
 
 /// A number that tells builds apart, so that a re-executed template never runs

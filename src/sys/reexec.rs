@@ -23,6 +23,9 @@ pub(crate) struct Image<'a> {
     pub(crate) directory: Option<&'a CStr>,
     pub(crate) umask: Option<u32>,
     pub(crate) limits: &'a [(u32, u64, u64)],
+    /// Set-user-ID bits of the file are to have no effect (nor those of any other that
+    /// is executed later).
+    pub(crate) no_new_privileges: bool,
 }
 
 struct Job<'a> {
@@ -90,6 +93,10 @@ extern "C" fn run(job: *mut libc::c_void) -> libc::c_int {
             let limit = [soft, hard];
             // Best effort: a lowered hard limit cannot be raised again.
             libc::syscall(libc::SYS_prlimit64, 0, resource, limit.as_ptr(), ptr::null_mut::<u64>());
+        }
+        if image.no_new_privileges && libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 {
+            ptr::write_volatile(&raw mut job.errno, *libc::__errno_location());
+            libc::_exit(127)
         }
         if libc::fcntl(image.socket.as_fd().as_raw_fd(), libc::F_SETFD, 0) == 0 {
             libc::syscall(

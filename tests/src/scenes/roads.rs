@@ -16,6 +16,7 @@ pub(super) const SCENES: &[Scene] = &[
     ("without_its_file", without_its_file),
     ("no_proc", no_proc),
     ("secure", secure),
+    ("secure_later", secure_later),
     ("doctor", |_| println!("{:?}: {}", offshoot::doctor().road, offshoot::doctor().reason)),
     ("threaded", threaded),
     ("closed_stdio", closed_stdio),
@@ -105,10 +106,34 @@ fn secure(_: &[String]) {
         return;
     }
     assert!(std::env::var_os("OFFSHOOT_TEMPLATE").is_none(), "the marker is still set");
+    if offshoot::doctor().road == offshoot::Road::None {
+        let unsupported = |error: offshoot::Error| assert!(error.is_unsupported(), "{error}");
+        unsupported(new().run(real_user).expect_err("it would run main"));
+        unsupported(Process::new_exec().map(drop).expect_err("it would run main"));
+        println!("secure, without processes");
+        return;
+    }
     assert_eq!(said(new(), real_user), ids.real.to_string());
     let template = new().setup(touch, [""; 0]);
     assert_eq!(said(template, real_user), ids.real.to_string());
     println!("secure");
+}
+
+/// Started by root, from a file that gives privileges to others; then not root's any
+/// more: executing it again must not give them back, nor run main.
+fn secure_later(_: &[String]) {
+    let (user, group) = (4711.into(), 4712.into());
+    nix::unistd::setgroups(&[]).expect("we are root");
+    nix::unistd::setresgid(group, group, group).expect("we are root");
+    nix::unistd::setresuid(user, user, user).expect("we are root");
+    println!("once");
+    if offshoot::doctor().road == offshoot::Road::None {
+        let error = new().run(real_user).expect_err("it would run main");
+        assert!(error.is_unsupported(), "{error}");
+        return println!("without processes");
+    }
+    assert_eq!(said(new(), real_user), "4711");
+    assert_eq!(said(Process::new_exec().expect("it is made"), real_user), "4711");
 }
 
 /// The user that a process is, in all ids.
@@ -116,6 +141,8 @@ fn secure(_: &[String]) {
 fn real_user(mut start: Start) -> std::io::Result<()> {
     let ids = nix::unistd::getresuid()?;
     assert!(ids.real == ids.effective && ids.real == ids.saved, "{ids:?}");
+    let status = fs::read_to_string("/proc/self/status")?;
+    assert!(ids.real.is_root() || status.contains("\nCapPrm:\t0000000000000000\n"), "{status}");
     write!(start.stream, "{}", ids.real)
 }
 
