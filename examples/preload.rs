@@ -28,8 +28,8 @@ fn load(_: Args) {
     DATA.get_or_init(|| (0..BLOCKS).map(|n| vec![n as u8; BLOCK]).collect());
 }
 
-/// Looks at every page of it, and stays until its stream is closed. Asked for it, tells how
-/// much memory it has, and its template.
+/// Looks at every page of it, and stays until it is asked for its memory and its
+/// template's, or its stream is closed.
 #[offshoot::entry]
 fn look(mut start: Start) -> io::Result<()> {
     let data = DATA.get().expect("the template has loaded it");
@@ -41,8 +41,7 @@ fn look(mut start: Start) -> io::Result<()> {
         return Ok(());
     }
     let (own, template) = (memory("self")?, memory(&parent_id().to_string())?);
-    write!(start.stream, "  each worker: {own}\n  template:    {template}")?;
-    start.stream.read(&mut [0]).map(drop)
+    write!(start.stream, "  each worker: {own}\n  template:    {template}")
 }
 
 #[offshoot::entry]
@@ -83,16 +82,16 @@ fn show(huge: bool) -> Result<(), Box<dyn std::error::Error>> {
         worker.stream().read_exact(&mut [0; 4])?;
     }
     // All of them are alike, so one tells for all.
-    let mut said = [0; 1024];
+    let mut said = String::new();
     workers[0].stream().write_all(b".")?;
-    let length = workers[0].stream().read(&mut said)?;
+    workers[0].stream().read_to_string(&mut said)?;
     for worker in &workers {
         worker.stream().shutdown(Shutdown::Write)?;
         assert!(worker.wait()?.success());
     }
 
     println!("{} pages:", if huge { "huge" } else { "small" });
-    println!("{}", String::from_utf8_lossy(&said[..length]));
+    println!("{said}");
     println!("  loaded in {:.2} s", loading.as_secs_f64());
     println!("  a worker from fork to end: {} us", fastest.as_micros());
     Ok(())

@@ -5,7 +5,6 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,6 +43,9 @@ pub(crate) enum Ending {
 
 /// Where the thumbnails are, below the output directory.
 const THUMBS: &str = "thumbs";
+
+/// What kinds there are.
+const EXTENSIONS: [&str; 2] = ["jpg", "png"];
 
 /// Does all pictures, and calls `done` after each. An error is ours, not a picture's.
 pub(crate) fn all<'a>(
@@ -118,8 +120,8 @@ fn one<'a>(
         Some((width.parse().ok()?, height.parse().ok()?))
     });
     let words = String::from_utf8_lossy(&words);
-    // A status is believed more than words.
-    let end = match said("done") {
+    // A status is believed more than words, and of the words only those that are known.
+    let end = match EXTENSIONS.into_iter().find(|known| said("done") == Some(known)) {
         Some(extension) if status.success() => Ok(target.with_added_extension(extension)),
         _ if in_time.is_none() => Err(Ending::Timeout(options.deadline)),
         _ => Err(match (said("limit").or(last_words(&words, NO_MEMORY)), said("error")) {
@@ -129,7 +131,7 @@ fn one<'a>(
         }),
     };
     if end.is_err() {
-        for extension in ["jpg", "png"] {
+        for extension in EXTENSIONS {
             let _ = fs::remove_file(written.with_added_extension(extension));
         }
     }
