@@ -11,11 +11,15 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
+use std::time::Duration;
 
 use offshoot::{Child, Process, Start};
 
 const WORKERS: usize = 4;
 const REQUESTS: usize = 400;
+
+/// How long a client may keep a worker waiting.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A worker: answers one client after the other, for ever.
 #[offshoot::entry]
@@ -29,6 +33,7 @@ fn serve(mut start: Start) -> io::Result<()> {
 }
 
 fn answer(mut client: &TcpStream) -> io::Result<()> {
+    client.set_read_timeout(Some(PATIENCE))?;
     for line in BufReader::new(client).lines() {
         if line?.is_empty() {
             break;

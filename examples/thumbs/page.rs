@@ -11,7 +11,9 @@ use crate::supervise::{Ending, Outcome};
 
 /// The whole page, which needs nothing but the thumbnails beside it.
 pub(crate) fn page(options: &Options, results: &[Outcome], summary: &Summary) -> String {
-    let dir = escape(&options.dir.file_name().unwrap_or_default().to_string_lossy());
+    // In full, since `.` has no name.
+    let dir = options.dir.canonicalize().unwrap_or_else(|_| options.dir.clone());
+    let dir = escape(&dir.file_name().unwrap_or(dir.as_os_str()).to_string_lossy());
     let (mut cards, mut rows) = (String::new(), String::new());
     for result in results {
         match &result.end {
