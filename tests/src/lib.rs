@@ -85,13 +85,18 @@ pub fn run(program: &str, args: &[&str]) -> Output {
 
 /// Runs a prepared command with its output captured, and fails if it takes too long.
 pub fn run_command(command: &mut Command) -> Output {
+    run_command_within(DEADLINE, command)
+}
+
+/// The same, for what is slow by nature.
+pub fn run_command_within(limit: Duration, command: &mut Command) -> Output {
     let child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program can be started");
-    within(DEADLINE, move || child.wait_with_output().expect("it can be waited for"))
+    within(limit, move || child.wait_with_output().expect("it can be waited for"))
 }
 
 /// Standard output of a scenario that has to succeed.
