@@ -7,18 +7,21 @@ const HUGE: usize = 2 << 20;
 const PAGE: usize = 4096;
 /// Below this much anonymous memory a fork is fast anyway.
 const WORTHWHILE: usize = 16 << 20;
+/// A mapping of which less than one part in so many is there is not looked through:
+/// at 1 us for each 2 MiB, that takes no longer than collapsing what is there.
+const SPARSE: usize = 1024;
 const MADV_COLLAPSE: libc::c_int = 25;
 
 /// Collapses the well-filled parts of this process's large private anonymous
 /// mappings into huge pages (Linux 6.1 and later); bytes collapsed.
 pub(crate) fn collapse() -> usize {
-    let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return 0 };
-    let large: Vec<(usize, usize)> = maps.lines().filter_map(large_anonymous).collect();
-    if large.iter().map(|(start, end)| end - start).sum::<usize>() < WORTHWHILE {
+    let Ok(maps) = std::fs::read_to_string("/proc/self/smaps") else { return 0 };
+    let large: Vec<Mapping> = mappings(&maps).filter(Mapping::is_dense).collect();
+    if large.iter().map(|m| m.resident).sum::<usize>() < WORTHWHILE {
         return 0;
     }
     let mut done = 0;
-    for (start, end) in large {
+    for Mapping { start, end, .. } in large {
         let mut at = start.next_multiple_of(HUGE);
         while at + HUGE <= end {
             if well_filled(at) {
@@ -35,7 +38,36 @@ pub(crate) fn collapse() -> usize {
     done
 }
 
-fn large_anonymous(line: &str) -> Option<(usize, usize)> {
+struct Mapping {
+    start: usize,
+    end: usize,
+    resident: usize,
+}
+
+impl Mapping {
+    /// Not worth the walk: what is little, and what is reserved by the terabyte and
+    /// nearly empty, as the shadow of a sanitizer or the arena of a garbage collector.
+    fn is_dense(&self) -> bool {
+        let size = self.end - self.start;
+        size >= 2 * HUGE && self.resident >= HUGE && self.resident >= size / SPARSE
+    }
+}
+
+/// The private anonymous mappings in the text of `/proc/self/smaps`.
+fn mappings(smaps: &str) -> impl Iterator<Item = Mapping> {
+    let mut lines = smaps.lines();
+    std::iter::from_fn(move || {
+        loop {
+            if let Some((start, end)) = anonymous(lines.next()?) {
+                let resident = lines.find_map(|l| l.strip_prefix("Rss:"))?;
+                let kib = resident.trim().strip_suffix(" kB")?.parse::<usize>().ok()?;
+                return Some(Mapping { start, end, resident: kib * 1024 });
+            }
+        }
+    })
+}
+
+fn anonymous(line: &str) -> Option<(usize, usize)> {
     let mut words = line.split_ascii_whitespace();
     let (start, end) = words.next()?.split_once('-')?;
     let start = usize::from_str_radix(start, 16).ok()?;
@@ -44,7 +76,7 @@ fn large_anonymous(line: &str) -> Option<(usize, usize)> {
     let inode = words.nth(2)?;
     let name = words.next();
     let anonymous = inode == "0" && matches!(name, None | Some("[heap]"));
-    (private && anonymous && end - start >= 2 * HUGE).then_some((start, end))
+    (private && anonymous).then_some((start, end))
 }
 
 /// At least half of the pages are there: collapsing must not fill what is empty.
