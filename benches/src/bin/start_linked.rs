@@ -1,0 +1,5 @@
+//! Does nothing; the library is linked, but not opted in to.
+
+use offshoot as _;
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Does nothing, and knows nothing of the library.
+
+fn main() {}

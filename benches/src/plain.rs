@@ -1,0 +1,46 @@
+//! Plain fork, `_exit` and waitpid, as a C program does it: what everything is
+//! compared with.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// A child that has not been waited for.
+pub(crate) struct Forked(libc::pid_t);
+
+/// Forks a child that exits at once; first, with `tell`, it writes one byte there.
+#[allow(unsafe_code)]
+pub(crate) fn fork(tell: Option<&File>) -> io::Result<Forked> {
+    let tell = tell.map(AsRawFd::as_raw_fd);
+    // SAFETY: the child calls write(2) and _exit(2) only, which may be called whatever
+    // other threads were doing; it never returns from here.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        if let Some(fd) = tell {
+            // SAFETY: one byte from a constant; the descriptor is open in the parent,
+            // and so it is here.
+            unsafe { libc::write(fd, c"!".as_ptr().cast(), 1) };
+        }
+        // SAFETY: ends the child, touching nothing.
+        unsafe { libc::_exit(0) }
+    }
+    if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(Forked(pid)) }
+}
+
+impl Forked {
+    #[allow(unsafe_code)]
+    pub(crate) fn wait(self) -> io::Result<()> {
+        let mut status = 0;
+        // SAFETY: writes one int.
+        match unsafe { libc::waitpid(self.0, &mut status, 0) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ if status != 0 => Err(io::Error::other(format!("status {status}"))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A copy of a descriptor as a file, so that it can be closed by dropping it.
+pub(crate) fn file(fd: BorrowedFd<'_>) -> io::Result<File> {
+    fd.try_clone_to_owned().map(File::from)
+}
