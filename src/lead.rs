@@ -24,9 +24,8 @@
 //! `tests/model` runs this file under all interleavings.
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
-use crate::sync::{Arc, Condvar, Mutex, MutexGuard};
+use crate::sync::{Arc, Condvar, Instant, Mutex, MutexGuard};
 
 /// Where one waiting thread sleeps. A ring before the sleep is not lost.
 pub(crate) struct Seat {
@@ -116,8 +115,16 @@ impl Lead {
             } else {
                 turn.leading = true;
                 drop(turn);
-                pump(deadline);
+                // Who led before may have handed it out since it was looked for; now
+                // nobody else can.
+                let result = done();
+                if result.is_none() {
+                    pump(deadline);
+                }
                 lock(&self.turn).leading = false;
+                if result.is_some() {
+                    break result;
+                }
             }
         };
         self.hand_on();
