@@ -44,6 +44,9 @@ use crate::sys::fdpass::{self, MAX_FDS, Sender};
 use crate::sys::wait::Reaped;
 
 mod step;
+#[cfg(test)]
+mod tests;
+
 use step::Reader;
 pub(crate) use step::{Bytes, End, Next, Step, Steps};
 

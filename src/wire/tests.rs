@@ -1,0 +1,304 @@
+//! The protocol against itself (round trips) and against noise, from a fixed seed.
+
+use std::borrow::Cow;
+
+use super::*;
+use crate::sys::memfd;
+
+/// splitmix64.
+struct Rng(u64);
+
+impl Rng {
+    fn any(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.any() % n as u64) as usize
+    }
+
+    fn bytes(&mut self, most: usize) -> Vec<u8> {
+        let len = self.below(most + 1);
+        (0..len).map(|_| self.any() as u8).collect()
+    }
+
+    fn list(&mut self, least: usize) -> Vec<Bytes<'static>> {
+        let count = least + self.below(4);
+        (0..count).map(|_| self.bytes(20).into()).collect()
+    }
+
+    fn text(&mut self) -> Cow<'static, str> {
+        String::from_utf8_lossy(&self.bytes(20)).into_owned().into()
+    }
+
+    fn step(&mut self) -> Step<'static> {
+        let n = self.any();
+        match self.below(18) {
+            0 => Step::Arg(self.bytes(100).into()),
+            1 => Step::Fd,
+            2 => Step::Setup { name: self.text(), args: self.list(0) },
+            3 => Step::Stdio((n % 3) as u8),
+            4 => Step::Env { key: self.bytes(9).into(), value: self.bytes(9).into() },
+            5 => Step::EnvRemove(self.bytes(9).into()),
+            6 => Step::EnvClear,
+            7 => Step::Directory(self.bytes(30).into()),
+            8 => Step::DirectoryFd,
+            9 => Step::Limit { resource: n as u32, soft: self.any(), hard: self.any() },
+            10 => Step::Umask(n as u32),
+            11 => Step::Nice(n as i32),
+            12 => Step::Group(n as i32),
+            13 => Step::Gid(n as u32),
+            14 => Step::Uid(n as u32),
+            15 => Step::DeathSignal(n as i32),
+            16 => Step::Title(self.text()),
+            _ => Step::HugePages(n % 2 == 0),
+        }
+    }
+
+    fn end(&mut self) -> End<'static> {
+        match self.below(3) {
+            0 => End::Serve,
+            1 => End::Run(self.bytes(30).into()),
+            _ => End::Exec(self.list(1)),
+        }
+    }
+
+    fn reply(&mut self) -> Reply {
+        let n = self.any() as i32;
+        match self.below(5) {
+            0 => Reply::Ready,
+            1 => {
+                let stage = STAGES[self.below(STAGES.len())];
+                Reply::Failed(Failure { stage, errno: n, message: self.text().into_owned() })
+            }
+            2 => Reply::Exited(Reaped {
+                pid: n,
+                status: self.any() as i32,
+                user_us: self.any(),
+                system_us: self.any(),
+                peak_kib: self.any(),
+            }),
+            3 => Reply::PidIs(n),
+            _ => Reply::Done(n),
+        }
+    }
+}
+
+/// A body, and what is in it.
+fn body(rng: &mut Rng) -> (Vec<u8>, Vec<Next<'static>>) {
+    let steps: Vec<_> = (0..rng.below(8)).map(|_| rng.step()).collect();
+    let end = rng.end();
+    let mut bytes = Vec::new();
+    steps.iter().for_each(|s| s.encode(&mut bytes));
+    bytes.extend(end.encode());
+    (bytes, steps.into_iter().map(Next::Step).chain([Next::End(end)]).collect())
+}
+
+fn inline(bytes: &[u8]) -> Steps {
+    let datagram = [&[0; HEADER], bytes].concat();
+    let len = datagram.len();
+    Steps::inline(datagram.into(), HEADER..len)
+}
+
+fn in_file(bytes: &[u8]) -> Steps {
+    Steps::in_file(memfd::sealed(&[bytes]).unwrap()).unwrap()
+}
+
+fn assert_reads(mut steps: Steps, all: &[Next<'_>]) {
+    for expected in all {
+        assert_eq!(steps.next().as_ref(), Ok(expected));
+    }
+    assert!(steps.next().is_err(), "nothing comes after the end");
+}
+
+/// Reads to the end or to the first error; how many things were read, and the bytes
+/// that they hold.
+fn read_out(mut steps: Steps) -> (usize, usize) {
+    let (mut count, mut held) = (0, 0);
+    while let Ok(next) = steps.next() {
+        count += 1;
+        held += match &next {
+            Next::Step(Step::Arg(b) | Step::EnvRemove(b) | Step::Directory(b)) => b.len(),
+            Next::Step(Step::Setup { name, args }) => {
+                name.len() + args.iter().map(|a| a.len()).sum::<usize>()
+            }
+            Next::Step(Step::Env { key, value }) => key.len() + value.len(),
+            Next::Step(Step::Title(text)) => text.len(),
+            Next::End(End::Run(b)) => b.len(),
+            Next::End(End::Exec(args)) => args.iter().map(|a| a.len()).sum(),
+            _ => 0,
+        };
+    }
+    (count, held)
+}
+
+fn spoil(rng: &mut Rng, bytes: &mut Vec<u8>) {
+    match rng.below(4) {
+        0 => bytes.truncate(rng.below(bytes.len() + 1)),
+        1 => bytes.extend(rng.bytes(9)),
+        2 if bytes.len() >= 8 => {
+            // Where a length may be: one that a careless check would let pass.
+            let at = rng.below(bytes.len() - 7);
+            let edges = [u64::MAX, u64::MAX - 7, 1 << 63, 1 << 32, 1 << 40, 0];
+            let n = edges[rng.below(edges.len())];
+            bytes[at..at + 8].copy_from_slice(&n.to_le_bytes());
+        }
+        _ if bytes.is_empty() => {}
+        _ => {
+            let at = rng.below(bytes.len());
+            bytes[at] = rng.any() as u8;
+        }
+    }
+}
+
+#[test]
+fn what_is_sent_is_what_is_read() {
+    let mut rng = Rng(1);
+    for _ in 0..20_000 {
+        let (bytes, all) = body(&mut rng);
+        assert_reads(inline(&bytes), &all);
+        let mut peeked = inline(&bytes);
+        assert_eq!(peeked.peek().unwrap(), all);
+        assert_reads(peeked, &all);
+    }
+    for _ in 0..300 {
+        let (bytes, all) = body(&mut rng);
+        assert_reads(in_file(&bytes), &all);
+    }
+}
+
+#[test]
+fn spoiled_bodies_are_read_no_further_than_they_go() {
+    let mut rng = Rng(2);
+    for round in 0..50_000 {
+        let (mut bytes, _) = body(&mut rng);
+        for _ in 0..1 + rng.below(3) {
+            spoil(&mut rng, &mut bytes);
+        }
+        let found = read_out(inline(&bytes));
+        assert!(found.0 <= bytes.len() && found.1 <= bytes.len(), "{bytes:?}");
+        if round % 100 == 0 {
+            assert_eq!(read_out(in_file(&bytes)), found, "{bytes:?}");
+        }
+        let _ = inline(&bytes).peek();
+    }
+}
+
+#[test]
+fn noise_is_no_body() {
+    let mut rng = Rng(3);
+    for _ in 0..50_000 {
+        let bytes = rng.bytes(200);
+        let found = read_out(inline(&bytes));
+        assert!(found.0 <= bytes.len() && found.1 <= bytes.len(), "{bytes:?}");
+    }
+}
+
+#[test]
+fn a_count_of_items_is_held_against_what_is_there() {
+    for count in [1, 2, 1 << 20, u32::MAX] {
+        let exec = [&[34][..], &count.to_le_bytes(), &[0; 7]].concat();
+        assert_eq!(inline(&exec).next(), Err(Malformed("a length beyond the end")));
+    }
+}
+
+#[test]
+fn a_body_file_is_sealed_and_of_a_size_that_is_allowed() {
+    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+    let sparse = |size, seals| {
+        let file = memfd_create(c"sparse", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING);
+        let file = std::fs::File::from(file.unwrap());
+        file.set_len(size).unwrap();
+        fcntl(&file, FcntlArg::F_ADD_SEALS(seals)).unwrap();
+        Steps::in_file(file.into())
+    };
+    let sealed = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
+    assert_eq!(read_out(sparse(MAX_BODY, sealed).unwrap()), (0, 0));
+    let Err(error) = sparse(MAX_BODY + 1, sealed) else { panic!("it is too large") };
+    assert_eq!(error.raw_os_error(), Some(libc::E2BIG));
+    for missing in [SealFlag::F_SEAL_SHRINK, SealFlag::F_SEAL_GROW, SealFlag::F_SEAL_WRITE] {
+        assert!(sparse(1, sealed - missing).is_err(), "without {missing:?} it may change");
+    }
+}
+
+#[test]
+fn replies_survive_and_spoiled_ones_are_refused_or_read() {
+    let mut rng = Rng(4);
+    for _ in 0..50_000 {
+        let (id, reply) = (rng.any(), rng.reply());
+        let mut bytes = reply.encode(id).to_vec();
+        assert!(bytes.len() <= MAX_REPLY);
+        let read = Reply::parse(&bytes, &mut Vec::new()).unwrap();
+        assert_eq!(format!("{read:?}"), format!("{:?}", (id, &reply)));
+        spoil(&mut rng, &mut bytes);
+        let _ = Reply::parse(&bytes, &mut Vec::new());
+        let noise = rng.bytes(80);
+        let _ = Reply::parse(&noise, &mut Vec::new());
+    }
+}
+
+#[test]
+fn a_long_text_is_cut_between_characters() {
+    let message = "é".repeat(MAX_TEXT);
+    let failure = Failure::new(Stage::Setup, 0, format_args!("x{message}"));
+    let bytes = Reply::Failed(failure).encode(1).to_vec();
+    assert!(bytes.len() <= MAX_REPLY);
+    let Ok((1, Reply::Failed(read))) = Reply::parse(&bytes, &mut Vec::new()) else {
+        panic!("it is a failure")
+    };
+    assert_eq!(read.message, format!("x{}", "é".repeat((MAX_TEXT - 1) / 2)));
+}
+
+#[test]
+fn descriptors_go_with_their_reply_alone() {
+    let some = || vec![memfd::sealed(&[b"x"]).unwrap()];
+    let reply = Reply::PidfdIs(some().remove(0));
+    let bytes = reply.encode(9).to_vec();
+    assert!(reply.fd().is_some());
+    assert!(matches!(Reply::parse(&bytes, &mut some()), Ok((9, Reply::PidfdIs(_)))));
+    assert!(Reply::parse(&bytes, &mut Vec::new()).is_err());
+    assert!(Reply::parse(&Reply::Done(0).encode(9), &mut some()).is_err());
+}
+
+#[test]
+fn requests_that_lie_are_refused() {
+    let mut rng = Rng(5);
+    let mut accepted = 0;
+    for _ in 0..100_000 {
+        let kind = [FORK, SIGNAL, PIDFD, PID, PRIVILEGED, RETIRE, 0, 99][rng.below(8)];
+        let attached = [0, 1, 2, 3, 4, 253][rng.below(6)];
+        let queued = [0, 1, 2, 300, MAX_QUEUED_FDS, MAX_QUEUED_FDS + 1][rng.below(6)];
+        let flags = if rng.below(9) == 0 { rng.any() as u8 } else { rng.below(8) as u8 };
+        let mut bytes = header(kind, flags, attached, queued, rng.any()).to_vec();
+        let len = [0, 8, 12, 40][rng.below(4)];
+        bytes.extend((0..len).map(|_| rng.any() as u8));
+        let came = if rng.below(4) == 0 { rng.below(254) } else { attached };
+        let Ok(request) = Request::parse(&bytes, came) else { continue };
+        accepted += 1;
+        assert_eq!(came, attached, "{bytes:?}");
+        match request {
+            Request::Fork(fork) => {
+                let own = 1 + usize::from(fork.in_file) + usize::from(fork.in_parcel);
+                assert!(attached >= own && queued <= MAX_QUEUED_FDS);
+                assert_eq!(attached - own + fork.beyond, queued);
+                assert_eq!(fork.beyond > 0, fork.in_parcel);
+                assert!(!fork.in_file || len == 0);
+            }
+            Request::Signal { .. } => assert_eq!((attached, flags, len), (0, 0, 12)),
+            Request::Pid { .. } | Request::Pidfd { .. } => {
+                assert_eq!((attached, flags, len), (0, 0, 8));
+            }
+            Request::Retire => assert_eq!((attached, flags, len), (0, 0, 0)),
+            Request::Privileged { .. } => assert_eq!((attached, flags), (0, 0)),
+        }
+    }
+    assert!(accepted > 1_000, "{accepted} were right by chance: too few to show anything");
+    for len in 0..HEADER {
+        assert!(Request::parse(&[RETIRE; HEADER][..len], 0).is_err());
+    }
+}
