@@ -18,10 +18,11 @@
 //!
 //! What must hold: (1) one leads at most; (2) whenever followers sleep and nobody
 //! leads, one of them has been rung and has not looked yet; (3) a follower whose
-//! answer has come has been rung. For (2) everyone who leaves, for whatever reason,
-//! calls `hand_on`; for (3) a seat is known to its answer's slot before the slot is
-//! looked at, and a ring is kept until somebody sleeps through it. The model test in
-//! `tests/model` runs this file under all interleavings.
+//! answer has come has been rung; (4) nobody pumps whose answer has come. For (2)
+//! everyone who leaves, for whatever reason, calls `hand_on`; for (3) a seat is known to
+//! its answer's slot before the slot is looked at, and a ring is kept until somebody
+//! sleeps through it; for (4) one looks once more after taking the lead. The model test
+//! in `tests/model` runs this file under many interleavings.
 
 use std::collections::VecDeque;
 
