@@ -55,7 +55,7 @@ impl Rng {
             14 => Step::Uid(n as u32),
             15 => Step::DeathSignal(n as i32),
             16 => Step::Title(self.text()),
-            _ => Step::HugePages(n % 2 == 0),
+            _ => Step::HugePages(n.is_multiple_of(2)),
         }
     }
 
