@@ -210,7 +210,7 @@ pub fn exit_status(result: impl Termination) -> u8 {
 /// it ends a program; its message is on stderr already.
 pub(crate) fn run(entry: fn(Start) -> u8, start: Start) -> ! {
     let status = catch_unwind(AssertUnwindSafe(|| entry(start))).unwrap_or(101);
-    std::process::exit(i32::from(status))
+    crate::sys::fork::exit_as_program(status)
 }
 
 /// Runs a setup function; its error or panic message is the error.

@@ -173,7 +173,7 @@ fn strings_about_the_size_of_a_datagram_arrive() {
 const BLOCK: usize = 1 << 20;
 
 fn block() -> Vec<u8> {
-    (0..BLOCK).map(|n| (n * n >> 7) as u8).collect()
+    (0..BLOCK).map(|n| ((n * n) >> 7) as u8).collect()
 }
 
 #[offshoot::entry]
