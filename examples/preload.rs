@@ -18,7 +18,7 @@ use offshoot::{Args, Process, Start};
 const BLOCK: usize = 64 * 1024;
 const BLOCKS: usize = 200 * 1024 * 1024 / BLOCK;
 const WORKERS: u32 = 4;
-const FORKS: u32 = 100;
+const FORKS: u32 = 20;
 
 static DATA: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
 
