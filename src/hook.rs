@@ -18,11 +18,14 @@ use std::sync::{Mutex, MutexGuard, OnceLock};
 use crate::error::{Error, Kind};
 use crate::sys::fork::{self, Forked};
 use crate::sys::reexec::Image;
-use crate::sys::{fdpass, fds, image, init, origin, shared, signal, stack, title};
+use crate::sys::{fdpass, fds, image, init, origin, pidfd, shared, signal, stack, title};
 use crate::template::Template;
 
 /// Names the socket of a re-executed template, and the build that it must be.
 const MARKER: &str = "OFFSHOOT_TEMPLATE";
+
+/// How long the maker of a marker, if it is not our parent any more, may take to end.
+const MAKER_ENDS: std::time::Duration = std::time::Duration::from_millis(250);
 
 /// How a program opts in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,7 +191,9 @@ fn check_marker(marker: &str) -> Result<OwnedFd, &'static str> {
     }
     let socket = fds::adopt(raw).ok_or("its descriptor is not open")?;
     let peer = fdpass::control_peer(&socket).map_err(|_| "its descriptor is not such a socket")?;
-    if peer.pid != nix::unistd::getppid().as_raw() {
+    // A program that becomes a daemon right after making us has ended by now, and is
+    // nobody's parent any more.
+    if peer.pid != nix::unistd::getppid().as_raw() && !pidfd::gone(peer.pid, MAKER_ENDS) {
         return Err("its socket was not made by our parent");
     }
     if peer.uid != nix::unistd::getuid().as_raw() && peer.uid != nix::unistd::geteuid().as_raw() {
@@ -211,7 +216,7 @@ pub(crate) fn take_early(me: i32) -> Option<(OwnedFd, &'static AtomicI32)> {
     let owner = early.as_ref()?.owner;
     let theirs = owner.load(std::sync::atomic::Ordering::Acquire);
     let mine = theirs == me
-        || (crate::sys::pidfd::gone(theirs, std::time::Duration::ZERO)
+        || (pidfd::gone(theirs, std::time::Duration::ZERO)
             && owner
                 .compare_exchange(
                     theirs,

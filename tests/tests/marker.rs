@@ -137,6 +137,36 @@ fn a_socket_that_somebody_else_has_made_is_refused() {
     });
 }
 
+/// As when a program makes a template and becomes a daemon at once.
+#[test]
+#[allow(unsafe_code)]
+fn a_marker_is_taken_whose_maker_has_ended_before() {
+    const FAR: i32 = 100;
+    on_each(&ALL, |program| {
+        let mut command = Command::new(program);
+        command.arg("basic").env(MARKER, format!("{FAR}:{}", build(program)));
+        // SAFETY: between fork and exec only system calls are made, by one thread.
+        unsafe {
+            command.pre_exec(|| {
+                let (near, far) = pair(SockType::SeqPacket);
+                libc::dup2(far.as_raw_fd(), FAR);
+                std::mem::forget(near);
+                let maker = libc::getpid();
+                if libc::fork() != 0 {
+                    libc::_exit(0);
+                }
+                while libc::getppid() == maker {
+                    libc::sched_yield();
+                }
+                Ok(())
+            });
+        }
+        let output = run_command(&mut command);
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "", "main has run");
+    });
+}
+
 #[test]
 fn another_users_socket_is_refused() {
     if !geteuid().is_root() {
