@@ -60,7 +60,7 @@ pub struct Usage {
 
 /// How long to wait for a process to be reaped by somebody else, once its template is
 /// dead and the process too.
-const REAPED_ELSEWHERE: Duration = Duration::from_secs(1);
+const REAPED_ELSEWHERE: Duration = Duration::from_secs(5);
 
 impl Child {
     pub(crate) fn new(link: Arc<Link>, id: u64, slot: Arc<Slot>, stream: UnixStream) -> Child {

@@ -166,7 +166,8 @@ impl Process {
     }
 
     /// Sends this signal, instead of SIGKILL, when the process that it was forked from
-    /// dies: its template, and with the program all templates die.
+    /// dies: its template, and with the program all templates die. Forks of this process
+    /// get it too.
     pub fn parent_death_signal(mut self, number: i32) -> Process {
         if number > 0 && signal::is_valid(number) {
             self.queue().config(&Step::DeathSignal(number));
@@ -176,8 +177,8 @@ impl Process {
         self
     }
 
-    /// Lets the process outlive its template, and the program. The status of a process
-    /// that does is known to nobody.
+    /// Lets the process outlive its template, and the program; forks of this process
+    /// too. The status of a process that does is known to nobody.
     pub fn detach(mut self) -> Process {
         self.queue().config(&Step::DeathSignal(0));
         self

@@ -25,18 +25,11 @@ use crate::{entry, start};
 /// `template` has become it.
 pub(crate) fn go_on(template: &mut Template, fork: wire::Fork, asker: Sender) {
     let parent = std::mem::replace(&mut template.pid, std::process::id() as i32);
-    if die_with_parent(libc::SIGKILL, parent).is_err() {
+    if die_with_parent(template.death_signal, parent).is_err() {
         exit_now(127);
     }
     let id = fork.id;
-    let mut launch = Launch {
-        template,
-        parent,
-        id,
-        death_signal: libc::SIGKILL,
-        title: None,
-        fds: VecDeque::new(),
-    };
+    let mut launch = Launch { template, parent, id, title: None, fds: VecDeque::new() };
     if let Err(failure) = launch.proceed(fork, asker) {
         tell(launch.template.control(), id, &Reply::Failed(failure));
         exit_now(1);
@@ -47,7 +40,6 @@ struct Launch<'a> {
     template: &'a mut Template,
     parent: i32,
     id: u64,
-    death_signal: i32,
     title: Option<String>,
     fds: VecDeque<OwnedFd>,
 }
@@ -172,7 +164,7 @@ impl Launch<'_> {
                 self.ids_changed()?;
             }
             Step::DeathSignal(n) => {
-                self.death_signal = n;
+                self.template.death_signal = n;
                 self.renew_death_signal()?;
             }
             Step::Title(text) => self.title = Some(text.into_owned()),
@@ -189,8 +181,8 @@ impl Launch<'_> {
     /// The kernel forgets the signal when ids change (prctl(2)).
     fn renew_death_signal(&self) -> Result<(), Failure> {
         config(
-            format_args!("parent death signal {}", self.death_signal),
-            die_with_parent(self.death_signal, self.parent),
+            format_args!("parent death signal {}", self.template.death_signal),
+            die_with_parent(self.template.death_signal, self.parent),
         )
     }
 

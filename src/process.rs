@@ -184,7 +184,8 @@ impl Process {
     /// or run. Whatever it loads, all forks of the process share.
     ///
     /// It runs once, in order with the other steps. It may use threads and other
-    /// processes, but must have ended them when it returns.
+    /// processes, but must have ended them when it returns. SIGINT, SIGTERM, SIGHUP and
+    /// SIGQUIT are blocked meanwhile (std's `Command` clears that for what it runs).
     ///
     /// (`$proc->require` and `$proc->eval`.)
     pub fn setup<R, A>(mut self, setup: Setup<R>, args: A) -> Process

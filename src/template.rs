@@ -30,6 +30,8 @@ pub(crate) struct Template {
     pub(crate) queued: Queued,
     /// Entries that may run with our own privileges whoever asks (rule 12).
     pub(crate) privileged: Vec<String>,
+    /// What a process gets when the one that it was forked from dies; 0 for nothing.
+    pub(crate) death_signal: i32,
     /// A setup function has run in this process, or in one that it was forked from.
     pub(crate) user_code: bool,
     pub(crate) huge_pages: bool,
@@ -56,6 +58,7 @@ impl Template {
             ids: Ids::own(),
             queued: Queued::default(),
             privileged: Vec::new(),
+            death_signal: libc::SIGKILL,
             user_code: false,
             huge_pages: std::env::var_os("OFFSHOOT_HUGE_PAGES").is_none_or(|v| v != "0"),
             owner,

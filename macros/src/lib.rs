@@ -9,7 +9,10 @@ mod options;
 /// Registers a function that takes a process over: see `offshoot::Process::run`.
 ///
 /// `fn(Start) -> impl Termination`. The function becomes a value that can be given to
-/// `run`, and still be called. It is registered as `module::path::function`;
+/// `run`, and still be called. (It is a constant, so a variable of the same name in the
+/// same scope is taken for a pattern that has to match it: name that differently.)
+///
+/// It is registered as `module::path::function`;
 /// `name = "…"` gives it another name, `crate = path` says where `offshoot` is.
 #[proc_macro_attribute]
 pub fn entry(options: TokenStream, item: TokenStream) -> TokenStream {
