@@ -8,6 +8,7 @@ pub mod forge;
 pub mod probe;
 pub mod proc;
 pub mod program;
+pub mod report;
 
 use std::collections::BTreeSet;
 use std::process::{Command, ExitStatus, Output, Stdio};

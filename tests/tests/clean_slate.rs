@@ -1,0 +1,71 @@
+//! Processes begin as the program was started, whatever it has changed since.
+
+use std::process::Command;
+
+use offshoot_tests::report::Report;
+use offshoot_tests::{DEADLINE, run_command, within};
+
+const SLATE: &str = env!("CARGO_BIN_EXE_slate");
+
+fn report(scenario: &str, early: bool) -> Report {
+    let mut command = Command::new(SLATE);
+    command.arg(scenario).args(["with", "further arguments"]).current_dir("/usr");
+    command.env("SLATE", "start").env("SLATE_GONE", "there").env_remove("OFFSHOOT_TEMPLATE");
+    command.env("OFFSHOOT_EARLY", if early { "1" } else { "0" });
+    let output = run_command(&mut command);
+    assert!(output.status.success(), "{output:?}");
+    Report::parse(&String::from_utf8(output.stdout).unwrap())
+}
+
+fn arguments(scenario: &str) -> String {
+    format!("{:?}", [SLATE, scenario, "with", "further arguments"])
+}
+
+#[test]
+fn a_process_has_the_settings_of_the_start() {
+    within(DEADLINE, || {
+        for early in [true, false] {
+            let r = report("as started", early);
+            assert_eq!(r.env("SLATE"), Some("start"), "early: {early}");
+            assert_eq!(r.env("SLATE_GONE"), Some("there"));
+            assert_eq!(r.env("SLATE_NEW"), None);
+            assert_eq!(r.env("OFFSHOOT_TEMPLATE"), None);
+            assert_eq!(r.get("directory"), "/usr");
+            assert_eq!(r.get("Umask"), own("Umask"));
+            assert_eq!(r.get("Max open files"), own("Max open files"));
+            assert_eq!(r.get("arguments"), arguments("as started"));
+        }
+    });
+}
+
+#[test]
+fn a_process_like_its_parent_has_the_settings_of_now() {
+    within(DEADLINE, || {
+        for early in [true, false] {
+            let r = report("like parent", early);
+            assert_eq!(r.env("SLATE"), Some("changed"), "early: {early}");
+            assert_eq!(r.env("SLATE_GONE"), None);
+            assert_eq!(r.env("SLATE_NEW"), Some("new"));
+            assert_eq!(r.get("directory"), "/");
+            assert_eq!(r.get("Umask"), "0077");
+            assert!(r.get("Max open files").starts_with("77 "), "{r:?}");
+            assert_eq!(r.fds(), [0, 1, 2, r.fds()[3]], "and the stream, but no directory");
+        }
+    });
+}
+
+#[test]
+fn a_title_leaves_the_arguments_as_they_are() {
+    within(DEADLINE, || {
+        for early in [true, false] {
+            let r = report("as titled", early);
+            assert_eq!(r.get("title"), "a title of its own", "early: {early}");
+            assert_eq!(r.get("arguments"), arguments("as titled"));
+        }
+    });
+}
+
+fn own(key: &str) -> String {
+    let report = offshoot_tests::report::of_this_process();
+    Report::parse(&report).get(key).to_owned()
+}
