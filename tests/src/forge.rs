@@ -144,6 +144,16 @@ pub fn send(socket: impl AsFd, bytes: &[u8], fds: &[OwnedFd]) -> io::Result<()> 
 /// What is there to be received, if anything, with the number of descriptors that
 /// came with it (and are closed again). At the end of the connection: nothing.
 pub fn receive(socket: impl AsFd, wait: bool) -> Option<(Vec<u8>, usize)> {
+    let (bytes, fds) = receive_all(socket, wait)?;
+    Some((bytes, fds.len()))
+}
+
+/// The descriptors of the next message, which is waited for.
+pub fn receive_fds(socket: impl AsFd) -> Vec<OwnedFd> {
+    receive_all(socket, true).map_or(Vec::new(), |(_, fds)| fds)
+}
+
+fn receive_all(socket: impl AsFd, wait: bool) -> Option<(Vec<u8>, Vec<OwnedFd>)> {
     let mut buffer = vec![0; 1 << 18];
     let mut space = cmsg_space!([RawFd; 253], nix::libc::ucred);
     let mut parts = [IoSliceMut::new(&mut buffer)];
@@ -151,11 +161,10 @@ pub fn receive(socket: impl AsFd, wait: bool) -> Option<(Vec<u8>, usize)> {
         MsgFlags::MSG_CMSG_CLOEXEC | if wait { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
     let got =
         recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut parts, Some(&mut space), flags).ok()?;
-    let mut fds = 0;
+    let mut fds = Vec::new();
     for control in got.cmsgs().ok()? {
         if let ControlMessageOwned::ScmRights(raw) = control {
-            fds += raw.len();
-            raw.into_iter().for_each(|fd| drop(crate::probe::inherited_fd(fd)));
+            fds.extend(raw.into_iter().map(crate::probe::inherited_fd));
         }
     }
     let len = got.bytes;
