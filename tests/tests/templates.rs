@@ -158,7 +158,7 @@ fn nest(mut start: Start) -> Result<(), offshoot::Error> {
     let depth: u32 = String::from_utf8_lossy(&start.args[0]).parse().expect("a number");
     let child = match depth {
         0 => Process::new()?.send_arg("the innermost").run(tell)?,
-        _ => Process::new()?.send_arg((depth - 1).to_string()).run(nest)?,
+        _ => Process::new()?.send_arg((depth - 1).to_string()).run(self::nest)?,
     };
     let mut text = String::new();
     child.stream().read_to_string(&mut text).expect("a stream");
