@@ -1,20 +1,17 @@
 //! A template that lies: the other end of the control socket is played by the test.
 
-use std::future::Future;
 use std::io::{Read, Write};
 use std::net::UdpSocket;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
 };
 use offshoot::{Child, Error, Process, Start};
+use offshoot_tests::block_on::block_on;
 use offshoot_tests::forge::{self, Message, REPLIES, REQUESTS, Rng};
 use offshoot_tests::probe::{alone, assert_own_fds, own_fds};
 use offshoot_tests::{DEADLINE, within};
@@ -96,25 +93,6 @@ fn misplaced(id: u64) -> Vec<(&'static str, Message)> {
         ("a pid", reply(PID_IS, id, &[1, 0, 0, 0])),
         ("a descriptor", with_fd(reply(PIDFD_IS, id, &[]))),
     ]
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-fn block_on<F: Future>(future: F) -> F::Output {
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => thread::park(),
-        }
-    }
 }
 
 type Ask = fn(&Child) -> Result<(), Error>;
