@@ -16,7 +16,7 @@ def look(when):
     tasks = os.listdir("/proc/self/task")
     children = [open(f"/proc/self/task/{t}/children").read() for t in tasks]
     fds = sorted(f for f in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{f}"))
-    status = [l.strip() for l in open("/proc/self/status") if l.startswith("Sig") or l.startswith("Shd")]
+    status = [l.strip() for l in open("/proc/self/status") if l[:6] in ("SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")]
     print(f"{when}={[len(tasks), children, fds, status, os.environ.get('OFFSHOOT_TEMPLATE')]}")
 
 look("before")
