@@ -202,6 +202,9 @@ fn started_without_an_environment() {
 
 #[test]
 fn threaded_before_main() {
+    if cfg!(target_feature = "crt-static") {
+        return println!("skipped: nothing can be preloaded into a static program");
+    }
     let dir = tempfile::tempdir().expect("there is room");
     let (source, library) = (dir.path().join("thread.c"), dir.path().join("thread.so"));
     let text = "#include <pthread.h>\n#include <unistd.h>\n\
