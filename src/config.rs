@@ -230,8 +230,8 @@ impl Process {
         if let Some(mask) = settings::umask_now() {
             queue.config(&Step::Umask(mask));
         }
-        for (resource, soft, hard) in settings::limits() {
-            queue.config(&Step::Limit { resource, soft, hard });
+        for (resource, [soft, hard]) in settings::limits().into_iter().enumerate() {
+            queue.config(&Step::Limit { resource: resource as u32, soft, hard });
         }
         queue.config(&Step::Nice(settings::nice_now()));
         Ok(())

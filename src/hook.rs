@@ -168,6 +168,9 @@ pub fn at_main() {
 /// The socket that the marker names, if there is a marker. One that is wrong ends
 /// the process: going on would run `main` a second time.
 fn marked_socket() -> Option<OwnedFd> {
+    if !title::start_strings().has_variable(MARKER) {
+        return None;
+    }
     let marker = std::env::var_os(MARKER)?;
     let key = CString::new(MARKER).expect("it has no NUL");
     let _ = crate::sys::settings::set_env(&key, None);

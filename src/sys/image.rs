@@ -6,11 +6,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat, stat};
 
 unsafe extern "C" {
     // Defined by every linker at the ELF header of the object that is linked.
@@ -89,11 +88,13 @@ pub(crate) fn fingerprint() -> u64 {
 pub(crate) fn open_executable() -> io::Result<OwnedFd> {
     let name = executed_name();
     let link = Path::new("/proc/self/exe");
-    let seen = link.metadata();
-    if let (Ok(a), Some(Ok(b))) = (&seen, name.map(Path::metadata))
-        && (a.dev(), a.ino()) == (b.dev(), b.ino())
+    // Not std::fs, which looks up statx(2) first: this runs in each program's start.
+    let opened = open_path(link);
+    if let (Ok(fd), Some(name)) = (&opened, name)
+        && let (Ok(a), Ok(b)) = (fstat(fd), stat(name))
+        && (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
     {
-        return open_path(link);
+        return opened;
     }
     for path in [Some(link), name].into_iter().flatten() {
         if is_this_image(path) {
@@ -101,10 +102,9 @@ pub(crate) fn open_executable() -> io::Result<OwnedFd> {
         }
     }
     // Execute permission without read permission: there is no header to compare.
-    match (seen, name) {
-        (Ok(_), _) => open_path(link),
-        (Err(e), None) => Err(e),
+    match (opened, name) {
         (Err(_), Some(name)) => open_path(name),
+        (opened, _) => opened,
     }
 }
 

@@ -14,7 +14,7 @@ use super::{image, settings};
 pub(crate) struct Origin {
     pub(crate) directory: Option<CString>,
     pub(crate) umask: u32,
-    pub(crate) limits: Vec<(u32, u64, u64)>,
+    pub(crate) limits: [[u64; 2]; settings::LIMITS],
 }
 
 static ORIGIN: OnceLock<Origin> = OnceLock::new();

@@ -22,7 +22,7 @@ pub(crate) struct Image<'a> {
     pub(crate) environment: &'a [CString],
     pub(crate) directory: Option<&'a CStr>,
     pub(crate) umask: Option<u32>,
-    pub(crate) limits: &'a [(u32, u64, u64)],
+    pub(crate) limits: &'a [[u64; 2]],
     /// Set-user-ID bits of the file are to have no effect (nor those of any other that
     /// is executed later).
     pub(crate) no_new_privileges: bool,
@@ -89,8 +89,7 @@ extern "C" fn run(job: *mut libc::c_void) -> libc::c_int {
         if let Some(umask) = image.umask {
             libc::umask(umask as libc::mode_t);
         }
-        for &(resource, soft, hard) in image.limits {
-            let limit = [soft, hard];
+        for (resource, limit) in image.limits.iter().enumerate() {
             // Best effort: a lowered hard limit cannot be raised again.
             libc::syscall(libc::SYS_prlimit64, 0, resource, limit.as_ptr(), ptr::null_mut::<u64>());
         }

@@ -48,7 +48,7 @@ pub(crate) fn set_umask(mask: u32) {
 }
 
 /// How many resource limits Linux has (RLIM_NLIMITS).
-const LIMITS: u32 = 16;
+pub(crate) const LIMITS: usize = 16;
 
 // struct rlimit64: soft, hard.
 fn prlimit(resource: u32, new: Option<[u64; 2]>, old: Option<&mut [u64; 2]>) -> io::Result<()> {
@@ -61,15 +61,14 @@ fn prlimit(resource: u32, new: Option<[u64; 2]>, old: Option<&mut [u64; 2]>) -> 
     check(done as libc::c_int)
 }
 
-/// All limits of this process: resource number, soft, hard.
-pub(crate) fn limits() -> Vec<(u32, u64, u64)> {
-    (0..LIMITS)
-        .filter_map(|resource| {
-            let mut limit = [0; 2];
-            prlimit(resource, None, Some(&mut limit)).ok()?;
-            Some((resource, limit[0], limit[1]))
-        })
-        .collect()
+/// All limits of this process, by number: soft and hard.
+pub(crate) fn limits() -> [[u64; 2]; LIMITS] {
+    let mut limits = [[u64::MAX; 2]; LIMITS];
+    for (resource, limit) in limits.iter_mut().enumerate() {
+        // It fails for no resource that there is.
+        let _ = prlimit(resource as u32, None, Some(limit));
+    }
+    limits
 }
 
 pub(crate) fn set_limit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {

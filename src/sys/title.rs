@@ -86,6 +86,25 @@ impl StartStrings {
             .collect()
     }
 
+    /// Whether the program was started with this variable, without the cost of
+    /// `std::env`, which copies and locks.
+    pub(crate) fn has_variable(&self, name: &str) -> bool {
+        if self.envp.is_null() {
+            return std::env::var_os(name).is_some();
+        }
+        let mut slot = self.envp;
+        // SAFETY: in the constructor: the NULL-terminated array that the kernel made.
+        while let Some(string) = unsafe { (*slot).as_ref() } {
+            // SAFETY: a C string of that array.
+            let bytes = unsafe { CStr::from_ptr(string) }.to_bytes();
+            if bytes.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"=")) {
+                return true;
+            }
+            slot = slot.wrapping_add(1);
+        }
+        false
+    }
+
     /// The environment that the program was started with, whatever setenv(3) has
     /// done since: the strings themselves stay where the kernel put them.
     pub(crate) fn environment(&self) -> Vec<CString> {
