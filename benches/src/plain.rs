@@ -1,5 +1,5 @@
-//! Plain fork, `_exit` and waitpid, as a C program does it: what everything is
-//! compared with.
+//! Plain fork, exit or `_exit`, and waitpid, as a C program does it: what everything
+//! is compared with.
 
 use std::fs::File;
 use std::io;
@@ -8,9 +8,17 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 /// A child that has not been waited for.
 pub(crate) struct Forked(libc::pid_t);
 
+/// How a plain child ends: by exit(3), with the handlers and destructors that a worker
+/// runs too, or by _exit(2), with nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Exit,
+    AtOnce,
+}
+
 /// Forks a child that exits at once; first, with `tell`, it writes one byte there.
 #[allow(unsafe_code)]
-pub(crate) fn fork(tell: Option<&File>) -> io::Result<Forked> {
+pub(crate) fn fork(tell: Option<&File>, ending: Ending) -> io::Result<Forked> {
     let tell = tell.map(AsRawFd::as_raw_fd);
     // SAFETY: the child calls write(2) and _exit(2) only, which may be called whatever
     // other threads were doing; it never returns from here.
@@ -20,6 +28,11 @@ pub(crate) fn fork(tell: Option<&File>) -> io::Result<Forked> {
             // SAFETY: one byte from a constant; the descriptor is open in the parent,
             // and so it is here.
             unsafe { libc::write(fd, c"!".as_ptr().cast(), 1) };
+        }
+        if ending == Ending::Exit {
+            // SAFETY: cases that end like this run in a program with one thread, so no
+            // lock that a handler takes is held by another.
+            unsafe { libc::exit(0) }
         }
         // SAFETY: ends the child, touching nothing.
         unsafe { libc::_exit(0) }

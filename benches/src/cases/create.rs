@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use offshoot::{Child, Process, Start};
 
 use crate::case::{Against, Case, Program, Work, all_of, timed};
-use crate::plain::{self, Forked};
+use crate::plain::{self, Ending, Forked};
 use crate::{Error, Result};
 
-const PLAIN: &str = "plain fork, _exit, waitpid";
+const PLAIN: &str = "plain fork, exit, waitpid";
+const AT_ONCE: &str = "plain fork, _exit, waitpid";
 const OURS: &str = "offshoot: run an empty entry, wait";
 const LARGE: &str = "offshoot, under the large program";
 const PLAIN_8: &str = "plain fork, 8 in flight";
@@ -33,9 +34,10 @@ pub(crate) fn cases() -> Vec<Case> {
     let line = "until the first line from the new process";
     vec![
         case(one, PLAIN, Small, plain_one, Against::Nothing, ""),
+        case(one, AT_ONCE, Small, at_once, Against::Rate(PLAIN), ""),
         case(one, OURS, Small, ours_one, Against::Rate(PLAIN), "at least 0.70"),
         case(one, LARGE, Large, ours_one, Against::Rate(OURS), "at least 0.95"),
-        case(one, "plain fork of the large program", Large, plain_one, Against::Rate(PLAIN), ""),
+        case(one, "plain fork of the large program", Large, at_once, Against::Rate(PLAIN), ""),
         case(eight, PLAIN_8, Small, plain_eight, Against::Rate(PLAIN), ""),
         case(eight, "offshoot, 8 in flight", Small, ours_eight, Against::Rate(PLAIN_8), ""),
         case(line, PLAIN_LINE, Small, plain_line, Against::Nothing, ""),
@@ -64,7 +66,11 @@ pub(crate) fn ended_well(child: &Child) -> Result<()> {
 }
 
 fn plain_one() -> Result<Work> {
-    all_of(|| Ok(plain::fork(None)?.wait()?))
+    all_of(|| Ok(plain::fork(None, Ending::Exit)?.wait()?))
+}
+
+fn at_once() -> Result<Work> {
+    all_of(|| Ok(plain::fork(None, Ending::AtOnce)?.wait()?))
 }
 
 fn ours_one() -> Result<Work> {
@@ -92,7 +98,7 @@ fn eight<T: 'static>(
 }
 
 fn plain_eight() -> Result<Work> {
-    eight(|| Ok(plain::fork(None)?), |forked: Forked| Ok(forked.wait()?))
+    eight(|| Ok(plain::fork(None, Ending::AtOnce)?), |forked: Forked| Ok(forked.wait()?))
 }
 
 fn ours_eight() -> Result<Work> {
@@ -103,7 +109,7 @@ fn plain_line() -> Result<Work> {
     Ok(Box::new(|| {
         let (time, forked) = timed(|| {
             let (mut near, far) = UnixStream::pair()?;
-            let forked = plain::fork(Some(&plain::file(far.as_fd())?))?;
+            let forked = plain::fork(Some(&plain::file(far.as_fd())?), Ending::AtOnce)?;
             drop(far);
             near.read_exact(&mut [0])?;
             Ok(forked)
