@@ -1,23 +1,20 @@
 //! The parent's handle of a running process.
 
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::pin::Pin;
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Error, Kind};
+use crate::exited::Exited;
 use crate::link::Link;
-use crate::slot::{Slot, State};
+use crate::slot::Slot;
 use crate::sys::{pidfd, signal};
 use crate::wire;
 
@@ -168,10 +165,7 @@ impl Child {
     /// The end of the process as a future, for any runtime. The first one starts this
     /// library's background thread.
     pub fn exited(&self) -> Exited {
-        static KEYS: AtomicUsize = AtomicUsize::new(0);
-        let key = KEYS.fetch_add(1, Ordering::Relaxed);
-        self.slot.lock().futures += 1;
-        Exited { link: Arc::clone(&self.link), slot: Arc::clone(&self.slot), key }
+        Exited::new(Arc::clone(&self.link), Arc::clone(&self.slot))
     }
 
     /// The end of the process as a channel that receives one message, to be used in a
@@ -325,52 +319,5 @@ impl fmt::Debug for Child {
             .field("pid", &state.pid)
             .field("ended", &state.exited.is_some())
             .finish_non_exhaustive()
-    }
-}
-
-/// The end of a process; see [`Child::exited`]. It can outlive the [`Child`].
-#[must_use = "futures do nothing unless awaited"]
-pub struct Exited {
-    link: Arc<Link>,
-    slot: Arc<Slot>,
-    key: usize,
-}
-
-impl Exited {
-    fn with_waker(&self, state: &mut State, waker: Option<std::task::Waker>) {
-        state.wakers.retain(|(key, _)| *key != self.key);
-        state.wakers.extend(waker.map(|w| (self.key, w)));
-    }
-}
-
-impl Future for Exited {
-    type Output = Result<ExitStatus, Error>;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        {
-            let mut state = self.slot.lock();
-            if let Some(outcome) = state.outcome() {
-                return Poll::Ready(outcome);
-            }
-            self.with_waker(&mut state, Some(context.waker().clone()));
-        }
-        match self.link.check_owner().and_then(|()| self.link.watch()) {
-            Ok(()) => Poll::Pending,
-            Err(error) => Poll::Ready(Err(error)),
-        }
-    }
-}
-
-impl Drop for Exited {
-    fn drop(&mut self) {
-        let mut state = self.slot.lock();
-        state.futures -= 1;
-        self.with_waker(&mut state, None);
-    }
-}
-
-impl fmt::Debug for Exited {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exited").finish_non_exhaustive()
     }
 }

@@ -35,19 +35,20 @@
 //! So a request is one datagram always: taken whole or not at all, and any number
 //! of threads may send them.
 
-use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::{fmt, io};
 
 use crate::sys::fdpass::{self, MAX_FDS, Sender};
-use crate::sys::wait::Reaped;
 
+mod reply;
+mod request;
 mod step;
 #[cfg(test)]
 mod tests;
 
-use step::Reader;
+pub(crate) use reply::{Encoded, Reply};
+pub(crate) use request::{Fork, Parts, Request, unpack};
 pub(crate) use step::{Bytes, End, Next, Step, Steps};
 
 pub(crate) const HEADER: usize = 16;
@@ -135,77 +136,6 @@ pub(crate) struct Malformed(pub(crate) &'static str);
 /// Not the sender's fault, for once.
 pub(crate) const NO_MEMORY: Malformed = Malformed("no memory for it");
 
-/// A request, as a template takes it in. Nothing in here is allocated or moved out of
-/// the datagram, but for `Privileged`: what a template writes to, or allocates,
-/// between forks costs it, and each new process, a copied page.
-#[derive(Debug)]
-pub(crate) enum Request {
-    Fork(Fork),
-    Signal { id: u64, signal: i32, process: u64 },
-    Pidfd { id: u64, process: u64 },
-    Pid { id: u64, process: u64 },
-    Privileged { id: u64, names: Vec<String> },
-    Retire,
-}
-
-/// What is in a Fork; its descriptors are those of the datagram, in this order:
-/// socket, memory file, parcel, and `inline` of the queued ones.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Fork {
-    pub(crate) id: u64,
-    pub(crate) tell_ready: bool,
-    /// Length of the datagram; the body begins behind its header.
-    len: usize,
-    in_file: bool,
-    in_parcel: bool,
-    /// Queued descriptors that wait in the parcel.
-    beyond: usize,
-}
-
-/// A Fork taken apart, in the process that it is for.
-pub(crate) struct Parts {
-    pub(crate) socket: OwnedFd,
-    pub(crate) steps: Steps,
-    pub(crate) fds: VecDeque<OwnedFd>,
-    /// A parcel and how many descriptors are in it.
-    pub(crate) parcel: Option<(OwnedFd, usize)>,
-}
-
-impl Fork {
-    /// `datagram` and `fds` are what this was parsed from.
-    pub(crate) fn take_apart(
-        self,
-        datagram: Box<[u8]>,
-        fds: Vec<OwnedFd>,
-    ) -> Result<Parts, Failure> {
-        let mut fds = VecDeque::from(fds);
-        let mut next = || {
-            fds.pop_front()
-                .ok_or_else(|| Failure::new(Stage::Protocol, 0, "a descriptor is missing"))
-        };
-        let socket = next()?;
-        let steps = if self.in_file {
-            Steps::in_file(next()?)
-                .map_err(|e| Failure::io(Stage::Protocol, "reading the request", &e))?
-        } else {
-            Steps::inline(datagram, HEADER..self.len)
-        };
-        let parcel = if self.in_parcel { Some((next()?, self.beyond)) } else { None };
-        Ok(Parts { socket, steps, fds, parcel })
-    }
-}
-
-/// A reply, as the parent takes it in.
-#[derive(Debug)]
-pub(crate) enum Reply {
-    Ready,
-    Failed(Failure),
-    Exited(Reaped),
-    PidIs(i32),
-    PidfdIs(OwnedFd),
-    Done(i32),
-}
-
 fn header(kind: u8, flags: u8, attached: usize, queued: usize, id: u64) -> [u8; HEADER] {
     let mut h = [0; HEADER];
     h[0] = kind;
@@ -268,30 +198,6 @@ fn pack(fds: &[BorrowedFd<'_>]) -> io::Result<OwnedFd> {
     Ok(far)
 }
 
-/// Takes the descriptors out of a parcel, all of them or an error.
-pub(crate) fn unpack(
-    parcel: OwnedFd,
-    count: usize,
-    into: &mut VecDeque<OwnedFd>,
-) -> Result<(), Failure> {
-    let wanted = into.len() + count;
-    let mut some = Vec::new();
-    while into.len() < wanted {
-        let got = fdpass::receive(&parcel, &mut [0; 8], &mut some, false)
-            .map_err(|e| Failure::io(Stage::Protocol, "reading a parcel", &e))?;
-        match got {
-            Some(r) if r.fds_lost => {
-                return Err(Failure::new(Stage::Fork, libc::EMFILE, "receiving descriptors"));
-            }
-            Some(_) if !some.is_empty() && into.len() + some.len() <= wanted => {
-                into.extend(some.drain(..));
-            }
-            _ => return Err(Failure::new(Stage::Protocol, 0, "a parcel with other contents")),
-        }
-    }
-    Ok(())
-}
-
 pub(crate) fn send_signal(socket: impl AsFd, id: u64, process: u64, signal: i32) -> io::Result<()> {
     send_plain(socket, SIGNAL, id, &[&(signal as u32).to_le_bytes(), &process.to_le_bytes()], true)
 }
@@ -326,171 +232,6 @@ fn send_plain(s: impl AsFd, kind: u8, id: u64, body: &[&[u8]], wait: bool) -> io
     let mut parts = vec![IoSlice::new(&h)];
     parts.extend(body.iter().map(|b| IoSlice::new(b)));
     fdpass::send(s, &parts, &[], wait)
-}
-
-impl Request {
-    /// Checks a received datagram, which came with this many descriptors.
-    pub(crate) fn parse(bytes: &[u8], fds: usize) -> Result<Request, Malformed> {
-        let Some((h, body)) = bytes.split_at_checked(HEADER) else {
-            return Err(Malformed("shorter than a header"));
-        };
-        let attached = u16::from_le_bytes([h[2], h[3]]) as usize;
-        if attached != fds {
-            return Err(Malformed("other descriptors than it says"));
-        }
-        let id = id_of(h);
-        let mut r = Reader::new(body);
-        if h[0] == FORK {
-            return Request::fork(h, body, attached, id);
-        }
-        if attached != 0 || h[1] != 0 {
-            return Err(Malformed("descriptors or flags where none belong"));
-        }
-        let request = match h[0] {
-            SIGNAL => Request::Signal { id, signal: r.u32()? as i32, process: r.u64()? },
-            PIDFD => Request::Pidfd { id, process: r.u64()? },
-            PID => Request::Pid { id, process: r.u64()? },
-            PRIVILEGED => {
-                let mut names = Vec::new();
-                while !r.is_empty() {
-                    names.push(r.text()?.into_owned());
-                }
-                Request::Privileged { id, names }
-            }
-            RETIRE => Request::Retire,
-            _ => return Err(Malformed("an unknown kind of message")),
-        };
-        if r.is_empty() { Ok(request) } else { Err(Malformed("bytes left over")) }
-    }
-
-    fn fork(h: &[u8], body: &[u8], attached: usize, id: u64) -> Result<Request, Malformed> {
-        let flags = h[1];
-        if flags & !(IN_FILE | IN_PARCEL | TELL_READY) != 0 {
-            return Err(Malformed("unknown flags"));
-        }
-        let queued = u32::from_le_bytes([h[4], h[5], h[6], h[7]]) as usize;
-        if queued > MAX_QUEUED_FDS {
-            return Err(Malformed("more descriptors than a process can be sent"));
-        }
-        let (in_file, in_parcel) = (flags & IN_FILE != 0, flags & IN_PARCEL != 0);
-        if in_file && !body.is_empty() {
-            return Err(Malformed("a body here and in a file"));
-        }
-        let own = 1 + usize::from(in_file) + usize::from(in_parcel);
-        let inline = attached.checked_sub(own).ok_or(Malformed("a descriptor is missing"))?;
-        let beyond = queued.checked_sub(inline).ok_or(Malformed("too many descriptors"))?;
-        if (beyond > 0) != in_parcel {
-            return Err(Malformed("descriptors are missing"));
-        }
-        let (tell_ready, len) = (flags & TELL_READY != 0, HEADER + body.len());
-        Ok(Request::Fork(Fork { id, tell_ready, len, in_file, in_parcel, beyond }))
-    }
-}
-
-/// An encoded reply. All but a long text fit the array.
-pub(crate) enum Encoded {
-    Short([u8; SHORT], usize),
-    Long(Vec<u8>),
-}
-
-const SHORT: usize = HEADER + 32;
-
-impl Encoded {
-    fn new(kind: u8, attached: usize, id: u64) -> Encoded {
-        let mut bytes = [0; SHORT];
-        bytes[..HEADER].copy_from_slice(&header(kind, 0, attached, 0, id));
-        Encoded::Short(bytes, HEADER)
-    }
-
-    fn put(mut self, more: &[u8]) -> Encoded {
-        match &mut self {
-            Encoded::Short(bytes, len) if *len + more.len() <= SHORT => {
-                bytes[*len..*len + more.len()].copy_from_slice(more);
-                *len += more.len();
-            }
-            Encoded::Short(bytes, len) => {
-                return Encoded::Long([&bytes[..*len], more].concat());
-            }
-            Encoded::Long(bytes) => bytes.extend_from_slice(more),
-        }
-        self
-    }
-}
-
-impl std::ops::Deref for Encoded {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Encoded::Short(bytes, len) => &bytes[..*len],
-            Encoded::Long(bytes) => bytes,
-        }
-    }
-}
-
-impl Reply {
-    /// The datagram of this reply, without the descriptor of a `PidfdIs`.
-    pub(crate) fn encode(&self, id: u64) -> Encoded {
-        match self {
-            Reply::Ready => Encoded::new(READY, 0, id),
-            Reply::Failed(f) => {
-                let stage = STAGES.iter().position(|s| *s == f.stage).expect("all are listed");
-                let text = &f.message.as_bytes()[..f.message.floor_char_boundary(MAX_TEXT)];
-                Encoded::new(FAILED, 0, id)
-                    .put(&[stage as u8])
-                    .put(&f.errno.to_le_bytes())
-                    .put(text)
-            }
-            Reply::Exited(r) => Encoded::new(EXITED, 0, id)
-                .put(&r.pid.to_le_bytes())
-                .put(&r.status.to_le_bytes())
-                .put(&r.user_us.to_le_bytes())
-                .put(&r.system_us.to_le_bytes())
-                .put(&r.peak_kib.to_le_bytes()),
-            Reply::PidIs(pid) => Encoded::new(PID_IS, 0, id).put(&pid.to_le_bytes()),
-            Reply::PidfdIs(_) => Encoded::new(PIDFD_IS, 1, id),
-            Reply::Done(errno) => Encoded::new(DONE, 0, id).put(&errno.to_le_bytes()),
-        }
-    }
-
-    /// The descriptor that goes with it.
-    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Reply::PidfdIs(fd) => Some(fd.as_fd()),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn parse(bytes: &[u8], fds: &mut Vec<OwnedFd>) -> Result<(u64, Reply), Malformed> {
-        let Some((h, body)) = bytes.split_at_checked(HEADER) else {
-            return Err(Malformed("shorter than a header"));
-        };
-        if fds.len() != usize::from(h[0] == PIDFD_IS) {
-            return Err(Malformed("descriptors where none belong"));
-        }
-        let mut r = Reader::new(body);
-        let reply = match h[0] {
-            READY => Reply::Ready,
-            FAILED => {
-                let stage = *STAGES.get(r.u8()? as usize).ok_or(Malformed("an unknown stage"))?;
-                let errno = r.u32()? as i32;
-                let message = String::from_utf8_lossy(r.rest()).into_owned();
-                return Ok((id_of(h), Reply::Failed(Failure { stage, errno, message })));
-            }
-            EXITED => Reply::Exited(Reaped {
-                pid: r.u32()? as i32,
-                status: r.u32()? as i32,
-                user_us: r.u64()?,
-                system_us: r.u64()?,
-                peak_kib: r.u64()?,
-            }),
-            PID_IS => Reply::PidIs(r.u32()? as i32),
-            PIDFD_IS => Reply::PidfdIs(fds.remove(0)),
-            DONE => Reply::Done(r.u32()? as i32),
-            _ => return Err(Malformed("an unknown kind of message")),
-        };
-        if r.is_empty() { Ok((id_of(h), reply)) } else { Err(Malformed("bytes left over")) }
-    }
 }
 
 /// Who sent a request; a sender that the kernel says nothing about is nobody.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::*;
 use crate::sys::memfd;
+use crate::sys::wait::Reaped;
 
 /// splitmix64.
 struct Rng(u64);

@@ -1,0 +1,111 @@
+//! How what is queued in a handle becomes a process.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::home;
+use crate::link::{Link, RequestError};
+use crate::queue::Queue;
+use crate::slot::{Asked, Loss, Slot};
+use crate::sys::fdpass;
+use crate::tether::Tether;
+use crate::wire::{self, End};
+
+pub(crate) struct Inner {
+    pub(crate) base: Base,
+    pub(crate) queue: Queue,
+}
+
+/// What a process is forked from.
+#[derive(Clone)]
+pub(crate) enum Base {
+    /// The template of this program, whichever that is by then.
+    Default,
+    Template(Arc<Tether>),
+}
+
+/// A process that has been asked for.
+pub(crate) struct Sent {
+    pub(crate) link: Arc<Link>,
+    pub(crate) id: u64,
+    pub(crate) slot: Arc<Slot>,
+}
+
+impl Inner {
+    /// Makes the process itself, so that it can be forked. What is queued from now
+    /// on does not change it, but comes before what its forks queue.
+    pub(crate) fn settle(&mut self) -> Result<(), Error> {
+        self.queue.check()?;
+        let (near, far) = with_room(fdpass::control_pair)?;
+        fdpass::want_credentials(&far).map_err(Error::system("preparing a control socket"))?;
+        let sent = self.send(&End::Serve, &far)?;
+        let home = sent.link.home;
+        let readiness = self.queue.has_setup().then_some((sent.link, sent.slot));
+        let link = Link::new(home, near, None, readiness);
+        self.base = Base::Template(Tether::new(link));
+        self.queue = self.queue.next();
+        Ok(())
+    }
+
+    pub(crate) fn send(&self, end: &End<'_>, far: &OwnedFd) -> Result<Sent, Error> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let link = match &self.base {
+                Base::Default => home::current()?.default_template()?,
+                Base::Template(tether) => Arc::clone(tether.link()),
+            };
+            link.check_owner()?;
+            link.wait_ready()?;
+            let error = match self.send_to(&link, end, far) {
+                Ok((id, slot)) => {
+                    link.home.sweep_some();
+                    return Ok(Sent { link, id, slot });
+                }
+                Err(error) => error,
+            };
+            match (error, &self.base) {
+                // It was not taken, so a new template can have it.
+                (RequestError::Lost(Loss::Gone), Base::Default) if tries < 3 => {}
+                (RequestError::Io(e), _) if tries == 1 && ran_out(&e) => {
+                    link.home.sweep_all();
+                }
+                (error, _) => return Err(error.into_error("sending a process its commands")),
+            }
+        }
+    }
+
+    fn send_to(
+        &self,
+        link: &Link,
+        end: &End<'_>,
+        far: &OwnedFd,
+    ) -> Result<(u64, Arc<Slot>), RequestError> {
+        let fds = self.queue.fds();
+        let tell_ready = self.queue.has_setup();
+        link.request(Asked::Process, |socket, id| {
+            wire::send_fork(socket, id, self.queue.steps(), end, far.as_fd(), &fds, tell_ready)
+        })
+    }
+}
+
+fn ran_out(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ETOOMANYREFS))
+}
+
+/// Makes a pair of sockets; where there are no descriptors left, those of templates
+/// that are gone by now are closed first.
+pub(crate) fn with_room(
+    pair: impl Fn() -> io::Result<(OwnedFd, OwnedFd)>,
+) -> Result<(OwnedFd, OwnedFd), Error> {
+    let made = match pair() {
+        Err(e) if ran_out(&e) => {
+            home::current()?.sweep_all();
+            pair()
+        }
+        made => made,
+    };
+    made.map_err(Error::system("making a socket"))
+}
