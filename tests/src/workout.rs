@@ -34,6 +34,8 @@ fn fail(_: Start) -> Result<ExitCode, String> {
 
 #[offshoot::entry]
 fn wait_for_end(mut start: Start) {
+    // One of the parents has let go of it.
+    let _ = start.stream.write_all(b"!");
     let _ = start.stream.read(&mut [0]);
 }
 
@@ -75,7 +77,9 @@ fn everything() -> Result<(), Error> {
     assert_eq!(Process::new()?.run(fail)?.wait()?.code(), Some(1));
     assert!(Process::new()?.setup(load, ["x"]).run(echo).is_err_and(|e| e.is_setup()));
 
+    // Not before it runs: who watches it has noticed it by then.
     let child = Process::new()?.run(wait_for_end)?;
+    child.stream().read_exact(&mut [0]).expect("it speaks");
     child.kill()?;
     assert!(child.wait()?.code().is_none());
     let child = Process::new()?.run(wait_for_end)?;
