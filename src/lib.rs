@@ -1,6 +1,6 @@
 //! New processes from a small template that was forked before `main`: isolated, from any
-//! thread, in a tenth of a millisecond, with exactly the descriptors and strings that you
-//! hand over.
+//! thread, in a fraction of a millisecond however large the program is, with exactly the
+//! descriptors and strings that you hand over.
 //!
 //! A threaded program cannot safely fork. A big one forks slowly, and drags its memory
 //! along. Executing a binary takes longer, and needs the binary to be there still. So

@@ -217,8 +217,8 @@ impl Process {
         self.end(&End::Run(name.as_bytes().into()))
     }
 
-    /// Executes an external program in the process: "a faster fork+exec", whatever
-    /// the size of this program. Strings queued with `send_arg` become further
+    /// Executes an external program in the process: a fork and exec out of the small
+    /// template, whatever the size of this program, with all of the settings above. Strings queued with `send_arg` become further
     /// arguments, queued descriptors its 3, 4, and so on; it has 0, 1 and 2 besides,
     /// and nothing else. A name without a slash is looked up in PATH.
     ///
