@@ -18,7 +18,7 @@ use crate::error::{Error, Kind};
 use crate::hook;
 use crate::hub::Hub;
 use crate::link::Link;
-use crate::sys::{pidfd, reexec, shared};
+use crate::sys::{pidfd, shared};
 use crate::wire;
 
 /// How long a process waits for the end of the one it was forked from, when it is
@@ -154,13 +154,9 @@ impl Home {
 
     /// A new template, made by executing the program's own file once more.
     pub(crate) fn reexecuted(&'static self) -> Result<Arc<Link>, Error> {
-        let (near, far) = crate::sys::fdpass::control_pair()
-            .and_then(|(near, far)| {
-                crate::sys::fdpass::want_credentials(&far)?;
-                Ok((near, far))
-            })
+        let (near, far) = crate::sys::fdpass::template_pair()
             .map_err(Error::system("making a control socket"))?;
-        let pid = hook::reexecute(&far, reexec::spawn)?;
+        let pid = hook::reexecute(&far)?;
         Ok(Link::new(self, near, Some(pid), None))
     }
 

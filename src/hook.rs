@@ -17,7 +17,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use crate::error::{Error, Kind};
 use crate::sys::fork::{self, Forked};
-use crate::sys::reexec::Image;
+use crate::sys::reexec::{self, Image};
 use crate::sys::{fdpass, fds, image, init, origin, pidfd, shared, signal, stack, title};
 use crate::template::Template;
 
@@ -114,8 +114,7 @@ fn fork_early(opt_in: OptIn, threads: usize) -> Result<(), String> {
         return Err(format!("{threads} threads are running before main already"));
     }
     let made = || {
-        let (near, far) = fdpass::control_pair()?;
-        fdpass::want_credentials(&far)?;
+        let (near, far) = fdpass::template_pair()?;
         Ok::<_, std::io::Error>((near, far, shared::shared_number()?))
     };
     let (near, far, owner) = made().map_err(|e| e.to_string())?;
@@ -236,10 +235,7 @@ pub(crate) fn take_early(me: i32) -> Option<(OwnedFd, &'static AtomicI32)> {
 
 /// Makes a template by executing this program's own file, with `socket` as its
 /// control socket and everything else as the program was started with.
-pub(crate) fn reexecute(
-    socket: &OwnedFd,
-    spawn: impl FnOnce(&Image<'_>) -> std::io::Result<i32>,
-) -> Result<i32, Error> {
+pub(crate) fn reexecute(socket: &OwnedFd) -> Result<i32, Error> {
     check_reexecutable()?;
     let origin = origin::get();
     let executable =
@@ -260,7 +256,7 @@ pub(crate) fn reexecute(
         limits: origin.map_or(&[], |o| &o.limits),
         no_new_privileges: image::has_set_id(executable),
     };
-    spawn(&image).map_err(Error::system("executing the program's own file"))
+    reexec::spawn(&image).map_err(Error::system("executing the program's own file"))
 }
 
 /// An error where this library cannot work at all.

@@ -38,8 +38,7 @@ impl Inner {
     /// on does not change it, but comes before what its forks queue.
     pub(crate) fn settle(&mut self) -> Result<(), Error> {
         self.queue.check()?;
-        let (near, far) = with_room(fdpass::control_pair)?;
-        fdpass::want_credentials(&far).map_err(Error::system("preparing a control socket"))?;
+        let (near, far) = with_room(fdpass::template_pair)?;
         let sent = self.send(&End::Serve, &far)?;
         let home = sent.link.home;
         let readiness = self.queue.has_setup().then_some((sent.link, sent.slot));

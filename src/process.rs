@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
@@ -103,12 +102,8 @@ impl Process {
             1 => {}
             n => return Err(Kind::Threaded(n).into()),
         }
-        let pair = || {
-            let (near, far) = fdpass::control_pair()?;
-            fdpass::want_credentials(&far)?;
-            Ok::<_, io::Error>((near, far))
-        };
-        let (near, far) = pair().map_err(Error::system("making a control socket"))?;
+        let (near, far) =
+            fdpass::template_pair().map_err(Error::system("making a control socket"))?;
         let owner = std::process::id();
         fork::flush_stdio();
         match fork::fork_orphan().map_err(Error::system("forking the program"))? {
@@ -274,8 +269,7 @@ impl Process {
     pub fn into_fd(self) -> Result<OwnedFd, Error> {
         let inner = self.inner.into_inner().unwrap_or_else(|e| e.into_inner());
         inner.queue.check()?;
-        let (near, far) = with_room(fdpass::control_pair)?;
-        fdpass::want_credentials(&far).map_err(Error::system("preparing a control socket"))?;
+        let (near, far) = with_room(fdpass::template_pair)?;
         inner.send(&End::Serve, &far)?;
         Ok(near)
     }

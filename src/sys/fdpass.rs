@@ -38,6 +38,14 @@ pub(crate) fn control_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     pair(SockType::SeqPacket)
 }
 
+/// A control pair of which the second end is a template's: what that receives says who
+/// has sent it.
+pub(crate) fn template_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (near, far) = control_pair()?;
+    want_credentials(&far)?;
+    Ok((near, far))
+}
+
 /// A connected pair of stream sockets, with the same guarantees.
 pub(crate) fn stream_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     pair(SockType::Stream)
