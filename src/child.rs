@@ -202,6 +202,21 @@ impl Child {
         }
     }
 
+    /// Ends the process, without waiting to hear that it was done.
+    pub(crate) fn kill_soon(&self) {
+        let send = |socket: std::os::fd::BorrowedFd<'_>, id| {
+            wire::send_signal(socket, id, self.id, libc::SIGKILL)
+        };
+        if let Ok((id, _)) = self.link.request(crate::slot::Asked::Question, send) {
+            self.link.forget(id);
+        }
+    }
+
+    /// Its largest resident set in bytes, if its end is known.
+    pub(crate) fn peak_memory(&self) -> Option<u64> {
+        self.slot.lock().exited.map(|reaped| reaped.peak_kib * 1024)
+    }
+
     /// Sends a signal, by way of the template: it alone knows, without a race, that the
     /// process id is still that of this process. Signal 0 only asks whether it runs.
     ///

@@ -38,7 +38,7 @@ pub struct Doctor {
     pub madv_collapse: bool,
     /// close_range(2) works.
     pub close_range: bool,
-    /// The names of all registered entries and setup functions, sorted.
+    /// The names of all registered entries, workers and setup functions, sorted.
     pub entries: Vec<&'static str>,
 }
 
@@ -74,12 +74,12 @@ fn road_if_usable() -> (Road, String) {
         return (Road::ReExec, "this process is a worker, and was not started as a program".into());
     };
     let early = hook::early_waits() || home::current().is_ok_and(|h| h.has_early());
-    match (report.opt_in, &report.declined) {
+    match (report.opt_in, report.declined) {
         (None, _) => {
             let how = "the program has neither #[offshoot::main] nor offshoot::early!()";
             (Road::ReExec, how.into())
         }
-        (_, Some(why)) => (Road::ReExec, why.clone()),
+        (_, Some(why)) => (Road::ReExec, why.into()),
         _ if !early => {
             (Road::ReExec, "the early template has died, or is another process's".into())
         }

@@ -111,19 +111,22 @@ pub enum Registration {
     Entry(fn(Start) -> u8),
     /// Prepares a process.
     Setup(SetupFn),
+    /// Takes a process over, and is called by RPC.
+    Worker(fn(Start) -> u8),
 }
 
-/// All entries and setup functions that are linked into this program. The crate's
+/// All entries, workers and setup functions that are linked into this program. The crate's
 /// name and major version are in the slice's name because the linker knows it by
 /// nothing else.
 #[linkme::distributed_slice]
 pub static OFFSHOOT_0_REGISTRY: [Registered];
 
 impl Registration {
-    fn what(&self) -> &'static str {
+    /// Whether a process can be told to run it.
+    fn is_runnable(&self) -> bool {
         match self {
-            Registration::Entry(_) => "entry",
-            Registration::Setup(_) => "setup function",
+            Registration::Entry(_) | Registration::Worker(_) => true,
+            Registration::Setup(_) => false,
         }
     }
 }
@@ -143,9 +146,22 @@ fn find<F>(
     })
 }
 
+#[inline]
 pub(crate) fn find_entry(name: &[u8]) -> Result<fn(Start) -> u8, Error> {
-    find("entry", name, |kind| match kind {
+    let found = find("entry", name, |kind| match kind {
         Registration::Entry(run) => Some(*run),
+        _ => None,
+    });
+    if found.is_err() && find_runnable(name).is_ok() {
+        return Err(Kind::Worker(String::from_utf8_lossy(name).into_owned()).into());
+    }
+    found
+}
+
+/// An entry or a worker.
+pub(crate) fn find_runnable(name: &[u8]) -> Result<fn(Start) -> u8, Error> {
+    find("entry or worker", name, |kind| match kind {
+        Registration::Entry(run) | Registration::Worker(run) => Some(*run),
         Registration::Setup(_) => None,
     })
 }
@@ -153,7 +169,7 @@ pub(crate) fn find_entry(name: &[u8]) -> Result<fn(Start) -> u8, Error> {
 pub(crate) fn find_setup(name: &[u8]) -> Result<SetupFn, Error> {
     find("setup function", name, |kind| match kind {
         Registration::Setup(run) => Some(*run),
-        Registration::Entry(_) => None,
+        _ => None,
     })
 }
 
@@ -163,9 +179,17 @@ pub(crate) fn names() -> Vec<&'static str> {
     names
 }
 
-/// A name that two functions of the same kind are registered under.
+/// A name that two functions are registered under, both to be run or both for setup.
+#[inline]
 pub(crate) fn duplicate() -> Option<&'static str> {
-    let mut names: Vec<_> = OFFSHOOT_0_REGISTRY.iter().map(|r| (r.kind.what(), r.name)).collect();
+    // In each program's start: most have none that could be.
+    if OFFSHOOT_0_REGISTRY.len() < 2 { None } else { sorted_duplicate() }
+}
+
+#[cold]
+fn sorted_duplicate() -> Option<&'static str> {
+    let mut names: Vec<_> =
+        OFFSHOOT_0_REGISTRY.iter().map(|r| (r.kind.is_runnable(), r.name)).collect();
     names.sort_unstable();
     names.windows(2).find(|w| w[0] == w[1]).map(|w| w[0].1)
 }
@@ -208,6 +232,7 @@ pub fn exit_status(result: impl Termination) -> u8 {
 
 /// Runs an entry to the end of this process. A panic ends it with status 101, as
 /// it ends a program; its message is on stderr already.
+#[inline]
 pub(crate) fn run(entry: fn(Start) -> u8, start: Start) -> ! {
     let status = catch_unwind(AssertUnwindSafe(|| entry(start))).unwrap_or(101);
     crate::sys::fork::exit_as_program(status)

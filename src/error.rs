@@ -5,6 +5,10 @@ use std::io;
 
 use crate::wire::{Failure, Stage};
 
+mod call;
+
+pub(crate) use call::{Ended, Fault};
+
 /// What went wrong in this library. Ask with the `is_…` methods; the text says
 /// what to do about it.
 ///
@@ -21,6 +25,8 @@ pub struct Error {
 pub(crate) enum Kind {
     #[error("no {what} is registered as `{name}`{}", Nearest(nearest))]
     Unknown { what: &'static str, name: String, nearest: Vec<String> },
+    #[error("`{0}` is a worker, and no entry: start it by `Process::rpc`")]
+    Worker(String),
     #[error("{0}")]
     Remote(Failure),
     #[error("the template process is gone: {0}")]
@@ -53,6 +59,8 @@ pub(crate) enum Kind {
     NotOwner(i32),
     #[error("the process has ended already")]
     Ended,
+    #[error("{0}")]
+    Call(Fault),
 }
 
 struct Nearest<'a>(&'a [String]);
@@ -106,7 +114,8 @@ impl Error {
 
     /// A name is not in the registry; the text lists the nearest names.
     pub fn is_unknown_name(&self) -> bool {
-        matches!(*self.kind, Kind::Unknown { .. }) || self.stage() == Some(Stage::Entry)
+        matches!(*self.kind, Kind::Unknown { .. } | Kind::Worker(_))
+            || self.stage() == Some(Stage::Entry)
     }
 
     /// A setup function returned an error or panicked; the text is its message.
@@ -125,15 +134,18 @@ impl Error {
     }
 
     /// The template that should have made or reported the process has died, so
-    /// there is no new process, or no status of the one that there was.
+    /// there is no new process, or no status of the one that there was. Of a call: its
+    /// worker process has ended, or closed its connection;
+    /// [`exit_status`](Error::exit_status) tells how.
     pub fn is_disconnected(&self) -> bool {
-        matches!(*self.kind, Kind::TemplateGone(_) | Kind::StatusLost)
+        matches!(*self.kind, Kind::TemplateGone(_) | Kind::StatusLost) || self.is_worker_gone()
     }
 
     /// Somebody ran out of something: processes, descriptors, memory, room in a
     /// message. The same call works once there is room.
     pub fn is_resource(&self) -> bool {
         matches!(*self.kind, Kind::TooManyFds { .. } | Kind::TooLarge { .. })
+            || self.is_worker_room()
             || matches!(
                 self.raw_os_error(),
                 Some(
@@ -171,7 +183,9 @@ impl Error {
     /// The other end of a control socket sent, or refused, what is not in the
     /// protocol.
     pub fn is_protocol(&self) -> bool {
-        matches!(*self.kind, Kind::Protocol(_)) || self.stage() == Some(Stage::Protocol)
+        matches!(*self.kind, Kind::Protocol(_))
+            || self.stage() == Some(Stage::Protocol)
+            || self.is_worker_protocol()
     }
 
     /// The process that a signal was meant for has ended.

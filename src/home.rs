@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Kind};
 use crate::hook;
-use crate::hub::Hub;
+use crate::hub::{Hub, Interest, Watched};
 use crate::link::Link;
 use crate::sys::{pidfd, shared};
 use crate::wire;
@@ -120,6 +120,11 @@ impl Home {
         }
     }
 
+    /// Whether this process owns what is here, or can from now on.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.claim(Duration::ZERO).is_ok()
+    }
+
     pub(crate) fn claim_patiently(&self) -> Result<(), Error> {
         self.claim(PATIENCE)
     }
@@ -216,19 +221,13 @@ impl Home {
         lock(&self.hub).as_ref().map(|(_, hub)| Arc::clone(hub))
     }
 
-    pub(crate) fn hub_add(&self, link: &Arc<Link>) -> Result<(), Error> {
-        self.hub()?.add(link).map_err(Error::system("watching a control socket"))
+    pub(crate) fn hub_add(&self, watched: &Arc<dyn Watched>) -> Result<(), Error> {
+        self.hub()?.add(watched).map_err(Error::system("watching a socket"))
     }
 
-    pub(crate) fn hub_arm(&self, link: &Link) {
+    pub(crate) fn hub_set(&self, watched: &dyn Watched, interest: Interest) {
         if let Some(hub) = self.hub_if_any() {
-            hub.arm(link);
-        }
-    }
-
-    pub(crate) fn hub_pause(&self, link: &Link) {
-        if let Some(hub) = self.hub_if_any() {
-            hub.pause(link);
+            hub.set(watched, interest);
         }
     }
 }

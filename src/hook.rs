@@ -12,7 +12,7 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::exit;
-use std::sync::atomic::AtomicI32;
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use crate::error::{Error, Kind};
@@ -46,10 +46,12 @@ pub(crate) struct Report {
     pub(crate) opt_in: Option<OptIn>,
     pub(crate) threads: usize,
     /// Why there is no early template although the program opted in.
-    pub(crate) declined: Option<String>,
+    pub(crate) declined: Option<&'static str>,
 }
 
-static REPORT: OnceLock<Report> = OnceLock::new();
+/// How many there were when the hook ran; 0 if it has not come to its end.
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+static DECLINED: OnceLock<String> = OnceLock::new();
 static EARLY: Mutex<Option<Early>> = Mutex::new(None);
 static CAUGHT_AT_MAIN: Mutex<Option<Template>> = Mutex::new(None);
 
@@ -86,24 +88,36 @@ pub(crate) fn before_main() {
             "two functions are registered as `{name}`: give one of them another name with `name = \"…\"`"
         ));
     }
-    if let Some(socket) = marked_socket() {
+    if title::start_strings().has_variable(MARKER)
+        && let Some(socket) = marked_socket()
+    {
         serve_reexecuted(socket);
         return;
     }
     origin::note();
-    let opt_in = OFFSHOOT_0_OPT_IN.iter().copied().max_by_key(|o| *o == OptIn::Main);
     let threads = fork::threads();
-    let declined = opt_in.and_then(|opt_in| fork_early(opt_in, threads).err());
-    if lock(&CAUGHT_AT_MAIN).is_some() {
-        // This is the template by now, on its way to main: it holds nothing else.
+    if let Some(opt_in) = opt_in()
+        && become_template(opt_in, threads)
+    {
         return;
     }
-    if let Some(why) = &declined {
+    origin::note_executable();
+    THREADS.store(threads, Ordering::Release);
+}
+
+fn opt_in() -> Option<OptIn> {
+    OFFSHOOT_0_OPT_IN.iter().copied().max_by_key(|o| *o == OptIn::Main)
+}
+
+/// Forks the early template. Whether this is that by now, on its way to main: it is to
+/// hold nothing else.
+#[cold]
+fn become_template(opt_in: OptIn, threads: usize) -> bool {
+    if let Err(why) = fork_early(opt_in, threads) {
         log(format_args!("no early template, processes will come from a re-executed one: {why}"));
+        let _ = DECLINED.set(why);
     }
-    // If this fails, so will what needs it, with this error.
-    let _ = origin::executable();
-    let _ = REPORT.set(Report { opt_in, threads, declined });
+    lock(&CAUGHT_AT_MAIN).is_some()
 }
 
 fn fork_early(opt_in: OptIn, threads: usize) -> Result<(), String> {
@@ -119,7 +133,7 @@ fn fork_early(opt_in: OptIn, threads: usize) -> Result<(), String> {
     };
     let (near, far, owner) = made().map_err(|e| e.to_string())?;
     let pid = std::process::id();
-    owner.store(pid as i32, std::sync::atomic::Ordering::Release);
+    owner.store(pid as i32, Ordering::Release);
     fork::flush_stdio();
     match fork::fork_orphan().map_err(|e| format!("fork: {e}"))? {
         Forked::Parent(_) => {
@@ -164,12 +178,10 @@ pub fn at_main() {
     }
 }
 
-/// The socket that the marker names, if there is a marker. One that is wrong ends
-/// the process: going on would run `main` a second time.
+/// The socket that the marker names, if that may be obeyed. One that is wrong ends the
+/// process: going on would run `main` a second time.
+#[cold]
 fn marked_socket() -> Option<OwnedFd> {
-    if !title::start_strings().has_variable(MARKER) {
-        return None;
-    }
     let marker = std::env::var_os(MARKER)?;
     let key = CString::new(MARKER).expect("it has no NUL");
     let _ = crate::sys::settings::set_env(&key, None);
@@ -216,17 +228,10 @@ fn serve_reexecuted(socket: OwnedFd) {
 pub(crate) fn take_early(me: i32) -> Option<(OwnedFd, &'static AtomicI32)> {
     let mut early = lock(&EARLY);
     let owner = early.as_ref()?.owner;
-    let theirs = owner.load(std::sync::atomic::Ordering::Acquire);
+    let theirs = owner.load(Ordering::Acquire);
     let mine = theirs == me
         || (pidfd::gone(theirs, std::time::Duration::ZERO)
-            && owner
-                .compare_exchange(
-                    theirs,
-                    me,
-                    std::sync::atomic::Ordering::AcqRel,
-                    std::sync::atomic::Ordering::Acquire,
-                )
-                .is_ok());
+            && owner.compare_exchange(theirs, me, Ordering::AcqRel, Ordering::Acquire).is_ok());
     if !mine {
         return None;
     }
@@ -251,7 +256,7 @@ pub(crate) fn reexecute(socket: &OwnedFd) -> Result<i32, Error> {
         socket: socket.as_fd(),
         args: &args,
         environment: &environment,
-        directory: origin.and_then(|o| o.directory.as_deref()),
+        directory: origin.and_then(|o| o.directory()),
         umask: origin.map(|o| o.umask),
         limits: origin.map_or(&[], |o| &o.limits),
         no_new_privileges: image::has_set_id(executable),
@@ -280,8 +285,10 @@ pub(crate) fn check_reexecutable() -> Result<(), Error> {
     Ok(())
 }
 
-pub(crate) fn report() -> Option<&'static Report> {
-    REPORT.get()
+pub(crate) fn report() -> Option<Report> {
+    let threads = THREADS.load(Ordering::Acquire);
+    let declined = DECLINED.get().map(String::as_str);
+    (threads > 0).then(|| Report { opt_in: opt_in(), threads, declined })
 }
 
 /// Whether a template was forked early and nobody has taken it yet.

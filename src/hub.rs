@@ -1,37 +1,80 @@
-//! The one background thread, which exists from the first future or channel on: it
-//! reads control sockets on which nobody waits in person.
+//! The one background thread, which exists from the first future, channel, callback or
+//! timer on: it reads sockets on which nobody waits in person, writes what had no room,
+//! and keeps deadlines.
 //!
 //! Its interest in a socket is spent by each event (EPOLLONESHOT). It is armed again
 //! when the one who leads there leaves (`Link::arm`), and paused while somebody does.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::io;
 use std::num::NonZeroU64;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::thread;
+use std::time::Instant;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::SigSet;
 
-use crate::link::Link;
+use crate::sys::timer::Timer;
 
 const EVENTS: usize = 64;
+/// The timer's key; no socket has it.
+const TIMER: u64 = 0;
+
+/// A socket that the hub looks after.
+pub(crate) trait Watched: Send + Sync {
+    fn socket(&self) -> BorrowedFd<'_>;
+    /// Where the hub keeps its name for it; 0 is none.
+    fn hub_key(&self) -> &AtomicU64;
+    /// There is something to read or room to write, and the interest is spent.
+    fn hub_event(self: Arc<Self>);
+    /// A time that was asked for has come.
+    fn hub_timer(self: Arc<Self>) {}
+}
+
+/// What to look out for on a socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Interest {
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+}
 
 pub(crate) struct Hub {
     epoll: Epoll,
-    links: Mutex<Links>,
+    timer: Timer,
+    known: Mutex<Known>,
+    times: Mutex<Times>,
 }
 
 #[derive(Default)]
-struct Links {
-    known: BTreeMap<u64, Weak<Link>>,
+struct Known {
+    sockets: BTreeMap<u64, Weak<dyn Watched>>,
     made: u64,
 }
 
+#[derive(Default)]
+struct Times {
+    heap: BinaryHeap<Reverse<(Instant, u64)>>,
+    whose: BTreeMap<u64, Weak<dyn Watched>>,
+    made: u64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
+
 impl Hub {
-    /// Starts the thread. It ends with the process; it keeps no link alive.
+    /// Starts the thread. It ends with the process; it keeps nothing alive.
     pub(crate) fn start() -> io::Result<Arc<Hub>> {
-        let hub = Arc::new(Hub { epoll: new_epoll()?, links: Mutex::default() });
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let epoll = Epoll(crate::sys::fds::above_stdio(epoll.0)?);
+        let timer = Timer::new()?;
+        epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER))?;
+        let (known, times) = (Mutex::default(), Mutex::default());
+        let hub = Arc::new(Hub { epoll, timer, known, times });
         let run = {
             let hub = Arc::clone(&hub);
             move || {
@@ -51,49 +94,77 @@ impl Hub {
         // An interrupted wait is an empty one.
         let count = self.epoll.wait(&mut events, EpollTimeout::NONE).unwrap_or(0);
         for event in &events[..count] {
-            let link = self.links().known.get(&event.data()).and_then(Weak::upgrade);
-            if let Some(link) = link {
-                link.hub_event();
+            if event.data() == TIMER {
+                self.ring();
+                continue;
+            }
+            let watched = lock(&self.known).sockets.get(&event.data()).and_then(Weak::upgrade);
+            if let Some(watched) = watched {
+                watched.hub_event();
             }
         }
     }
 
-    fn links(&self) -> MutexGuard<'_, Links> {
-        self.links.lock().unwrap_or_else(|e| e.into_inner())
-    }
-
-    /// Makes a link known, unarmed, unless it is: several threads may watch it first.
-    pub(crate) fn add(&self, link: &Arc<Link>) -> io::Result<()> {
-        let mut links = self.links();
-        if link.hub_key().is_some() {
+    /// Makes a socket known, without interest in it, unless it is: several threads may
+    /// watch it first.
+    pub(crate) fn add(&self, watched: &Arc<dyn Watched>) -> io::Result<()> {
+        let mut known = lock(&self.known);
+        if key(&**watched).is_some() {
             return Ok(());
         }
-        links.known.retain(|_, l| l.strong_count() > 0);
-        let key = NonZeroU64::MIN.saturating_add(links.made);
-        self.epoll.add(link.socket(), EpollEvent::new(EpollFlags::EPOLLONESHOT, key.get()))?;
-        links.made += 1;
-        links.known.insert(key.get(), Arc::downgrade(link));
-        link.set_hub_key(key);
+        known.sockets.retain(|_, w| w.strong_count() > 0);
+        let key = known.made + 1;
+        self.epoll.add(watched.socket(), EpollEvent::new(EpollFlags::EPOLLONESHOT, key))?;
+        known.made = key;
+        known.sockets.insert(key, Arc::downgrade(watched));
+        watched.hub_key().store(key, Ordering::Release);
         Ok(())
     }
 
-    pub(crate) fn arm(&self, link: &Link) {
-        self.modify(link, EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT);
+    pub(crate) fn set(&self, watched: &dyn Watched, interest: Interest) {
+        let Some(key) = key(watched) else { return };
+        let mut flags = EpollFlags::EPOLLONESHOT;
+        flags.set(EpollFlags::EPOLLIN, interest.read);
+        flags.set(EpollFlags::EPOLLOUT, interest.write);
+        // It cannot fail for a descriptor that is in the set and open.
+        let _ = self.epoll.modify(watched.socket(), &mut EpollEvent::new(flags, key.get()));
     }
 
-    pub(crate) fn pause(&self, link: &Link) {
-        self.modify(link, EpollFlags::EPOLLONESHOT);
+    /// Will call `hub_timer`, once, at that time or a little later.
+    pub(crate) fn at(&self, time: Instant, watched: Weak<dyn Watched>) {
+        let mut times = lock(&self.times);
+        times.made += 1;
+        let key = times.made;
+        times.whose.insert(key, watched);
+        times.heap.push(Reverse((time, key)));
+        self.set_timer(&times);
     }
 
-    fn modify(&self, link: &Link, flags: EpollFlags) {
-        if let Some(key) = link.hub_key() {
-            // It cannot fail for a descriptor that is in the set and open.
-            let _ = self.epoll.modify(link.socket(), &mut EpollEvent::new(flags, key.get()));
+    fn set_timer(&self, times: &Times) {
+        let Some(Reverse((first, _))) = times.heap.peek() else { return };
+        self.timer.set(first.saturating_duration_since(Instant::now()));
+    }
+
+    fn ring(&self) {
+        self.timer.reset();
+        let mut due = Vec::new();
+        {
+            let mut times = lock(&self.times);
+            let now = Instant::now();
+            while let Some(Reverse((time, key))) = times.heap.peek().copied()
+                && time <= now
+            {
+                times.heap.pop();
+                due.extend(times.whose.remove(&key).and_then(|w| w.upgrade()));
+            }
+            self.set_timer(&times);
+        }
+        for watched in due {
+            watched.hub_timer();
         }
     }
 }
 
-fn new_epoll() -> io::Result<Epoll> {
-    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    Ok(Epoll(crate::sys::fds::above_stdio(epoll.0)?))
+fn key(watched: &dyn Watched) -> Option<NonZeroU64> {
+    NonZeroU64::new(watched.hub_key().load(Ordering::Acquire))
 }

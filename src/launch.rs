@@ -24,7 +24,7 @@ use crate::{entry, start};
 /// Goes on as the process that `fork` describes. Returns if that is to serve: then
 /// `template` has become it.
 pub(crate) fn go_on(template: &mut Template, fork: wire::Fork, asker: Sender) {
-    let parent = std::mem::replace(&mut template.pid, std::process::id() as i32);
+    let parent = template.pid;
     if die_with_parent(template.death_signal, parent).is_err() {
         exit_now(127);
     }
@@ -219,12 +219,13 @@ impl Launch<'_> {
             None => self.template.show_title(),
         }
         self.ready(tell_ready);
+        self.template.pid = std::process::id() as i32;
         self.template.go_on_with(control);
         Ok(())
     }
 
     fn run(&mut self, name: &[u8], stream: OwnedFd, tell_ready: bool) -> Result<(), Failure> {
-        let run = entry::find_entry(name).map_err(|e| Failure::new(Stage::Entry, 0, e))?;
+        let run = entry::find_runnable(name).map_err(|e| Failure::new(Stage::Entry, 0, e))?;
         let short = name.iter().rposition(|b| *b == b':').map_or(name, |at| &name[at + 1..]);
         match self.title.take() {
             Some(title) => title::set(&[title.as_bytes()], &[title.as_bytes()]),

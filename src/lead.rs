@@ -10,10 +10,10 @@
 //!            nobody reads                    somebody reads
 //! free ──────────────────────▶ LEADING     ──────────────────▶ FOLLOWING (asleep on its seat)
 //!            └─ pump: read one message, hand it out ─┐                 │
-//!  ┌────────────────◀── not mine: lead again ────────┘                 │ rung: mine has come,
-//!  │                                                                   │ or the lead is free
-//!  └─▶ mine, or out of time: LEAVE ── ring the next follower           ▼
-//!                                     (if nobody leads)         look, lead, or sleep again
+//!                     ▲                              │ not mine: again  │ rung: mine has come,
+//!                     └──────────────────────────────┤                  │ or the lead is free
+//!            mine, or out of time: LEAVE ◀───────────┘                  ▼
+//!            ring the next follower                             look, lead, or sleep again
 //! ```
 //!
 //! What must hold: (1) one leads at most; (2) whenever followers sleep and nobody
@@ -97,39 +97,62 @@ impl Lead {
         &self,
         seat: &Arc<Seat>,
         deadline: Option<Instant>,
+        done: impl FnMut() -> Option<T>,
+        pump: impl FnMut(Option<Instant>),
+    ) -> Option<T> {
+        self.wait_on(|| Arc::clone(seat), deadline, done, pump)
+    }
+
+    /// The same, for one who most often leads, and needs no seat then: `sit` makes one
+    /// that will be rung, from when it returns.
+    pub(crate) fn wait_on<T>(
+        &self,
+        mut sit: impl FnMut() -> Arc<Seat>,
+        deadline: Option<Instant>,
         mut done: impl FnMut() -> Option<T>,
         mut pump: impl FnMut(Option<Instant>),
     ) -> Option<T> {
-        let result = loop {
+        let mut seat = None;
+        loop {
             if let Some(result) = done() {
-                break Some(result);
-            }
-            if deadline.is_some_and(|d| d <= Instant::now()) {
-                break None;
+                self.hand_on();
+                return Some(result);
             }
             let mut turn = lock(&self.turn);
-            if turn.leading {
-                turn.followers.push_back(Arc::clone(seat));
-                drop(turn);
-                seat.sleep(deadline);
-                lock(&self.turn).followers.retain(|s| !Arc::ptr_eq(s, seat));
-            } else {
+            if !turn.leading {
                 turn.leading = true;
                 drop(turn);
                 // Who led before may have handed it out since it was looked for; now
                 // nobody else can.
-                let result = done();
-                if result.is_none() {
-                    pump(deadline);
+                let result = loop {
+                    match done() {
+                        Some(result) => break Some(result),
+                        None if is_past(deadline) => break None,
+                        None => pump(deadline),
+                    }
+                };
+                self.leave();
+                return result;
+            }
+            match &seat {
+                None => {
+                    // Between looking and sitting it may have come: look again.
+                    drop(turn);
+                    seat = Some(sit());
                 }
-                lock(&self.turn).leading = false;
-                if result.is_some() {
-                    break result;
+                Some(seat) => {
+                    turn.followers.push_back(Arc::clone(seat));
+                    drop(turn);
+                    seat.sleep(deadline);
+                    lock(&self.turn).followers.retain(|s| !Arc::ptr_eq(s, seat));
+                    if is_past(deadline) {
+                        let result = done();
+                        self.hand_on();
+                        return result;
+                    }
                 }
             }
-        };
-        self.hand_on();
-        result
+        }
     }
 
     /// Reads what is there now, on behalf of those who do not wait, unless somebody
@@ -143,8 +166,16 @@ impl Lead {
             turn.leading = true;
         }
         pump();
-        lock(&self.turn).leading = false;
-        self.hand_on();
+        self.leave();
+    }
+
+    /// Gives the lead up.
+    fn leave(&self) {
+        let mut turn = lock(&self.turn);
+        turn.leading = false;
+        if let Some(next) = turn.followers.front() {
+            next.ring();
+        }
     }
 
     fn hand_on(&self) {
@@ -171,6 +202,10 @@ impl Lead {
         turn.leading = false;
         turn.followers.clear();
     }
+}
+
+fn is_past(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|d| d <= Instant::now())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -29,13 +29,47 @@
 //! }
 //! ```
 //!
+//! # Calls
+//!
+//! Most programs need no socket of their own, but a function that runs in another process:
+//!
+//! ```no_run
+//! use offshoot::{Context, Process};
+//!
+//! #[offshoot::worker]
+//! fn checksum(cx: &Context<u64>, path: std::path::PathBuf) -> Result<u64, String> {
+//!     let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
+//!     cx.event(&(bytes.len() as u64));
+//!     Ok(bytes.iter().map(|b| u64::from(*b)).sum())
+//! }
+//!
+//! #[offshoot::main]
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // One process, one call.
+//!     println!("{:?}", offshoot::spawn(checksum, "Cargo.toml".into())?.wait()?);
+//!
+//!     // One process, many calls, some on their way at once.
+//!     let rpc = Process::new()?.rpc(checksum).on_event(|n| println!("read {n} bytes")).start()?;
+//!     let calls: Vec<_> =
+//!         ["Cargo.toml", "Cargo.lock"].map(|path| rpc.call(path.into())).into_iter().collect();
+//!     for call in calls {
+//!         println!("{:?}", call.wait()?);
+//!     }
+//!     rpc.finish()?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! See [`worker`](macro@worker) for what such a function may look like, [`RpcBuilder`] for
+//! what a worker can be started with, and [`Call`] for the ways to get a result.
+//!
 //! # What it is not
 //!
 //! - Not a sandbox. It gives a process of its own, with limits and another user if you
 //!   say so; what such a process may do is up to the system.
 //! - Not for running other programs in the first place, though it does that well
 //!   ([`Process::exec`]).
-//! - Not a message protocol: an entry has a socket to its parent, and that is that.
+//! - Not RPC between machines, or between programs: both sides are one binary.
 //! - Not portable: it is Linux, with glibc or musl, dynamic or static.
 //!
 //! # The words
@@ -53,6 +87,9 @@
 //!   functions and entries; programs that fork by themselves; lifetimes.
 //! - [Life before main](_docs::life_before_main): the three roads, and their differences.
 //! - [Privileges](_docs::privileges): programs that give them up.
+//! - [Choosing a synchronous or an asynchronous worker](_docs::choosing_a_backend).
+//! - [Passing descriptors in calls](_docs::passing_fds): how, whose they are, what can go
+//!   wrong.
 //!
 //! # Blocking
 //!
@@ -64,8 +101,8 @@
 //!
 //! # Source of the semantics
 //!
-//! Perl's `AnyEvent::Fork`, with its `Early` and `Template` modules; the methods name their
-//! models there.
+//! Perl's `AnyEvent::Fork`, with its `Early` and `Template` modules, and `AnyEvent::Fork::RPC`;
+//! the methods name their models there.
 #![deny(unsafe_code)]
 
 #[cfg(not(target_os = "linux"))]
@@ -90,6 +127,7 @@ mod make;
 mod privilege;
 mod process;
 mod queue;
+mod rpc;
 mod slot;
 mod start;
 mod sync;
@@ -104,9 +142,17 @@ pub use doctor::{Doctor, Road, doctor};
 pub use entry::{Entry, Setup, SetupResult};
 pub use error::Error;
 pub use exited::Exited;
-pub use offshoot_macros::{entry, main, setup};
+pub use offshoot_macros::{entry, main, setup, worker};
 pub use privilege::privileged;
 pub use process::Process;
+#[cfg(feature = "json")]
+pub use rpc::Json;
+#[cfg(feature = "messagepack")]
+pub use rpc::MessagePack;
+pub use rpc::{
+    Body, Call, Codec, CodecError, Context, Done, Fd, Octets, Postcard, Refused, Rpc, RpcBuilder,
+    Sink, Worker, spawn,
+};
 pub use start::{Args, RunArgs, Start, run_args};
 
 /// For the code that this crate's macros emit, and only for that.
@@ -117,6 +163,7 @@ pub mod __private_0_1 {
         exit_status,
     };
     pub use crate::hook::{OFFSHOOT_0_OPT_IN as OPT_IN, OptIn, at_main};
+    pub use crate::rpc::emitted::*;
     pub use linkme;
 }
 
@@ -140,10 +187,16 @@ macro_rules! early {
 
 /// Chapters.
 pub mod _docs {
+    #[doc = include_str!("../docs/choosing-sync-or-async.md")]
+    pub mod choosing_a_backend {}
     #[doc = include_str!("../docs/fork-safety.md")]
     pub mod fork_safety {}
+    #[doc = include_str!("../docs/from-perl.md")]
+    pub mod from_perl {}
     #[doc = include_str!("../docs/life-before-main.md")]
     pub mod life_before_main {}
+    #[doc = include_str!("../docs/passing-fds.md")]
+    pub mod passing_fds {}
     #[doc = include_str!("../docs/privileges.md")]
     pub mod privileges {}
 }

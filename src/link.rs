@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::num::NonZeroU64;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,6 +13,7 @@ use nix::sys::socket::{Shutdown, shutdown};
 
 use crate::error::{Error, Kind};
 use crate::home::Home;
+use crate::hub::{Interest, Watched};
 use crate::lead::{Lead, Seat};
 use crate::slot::{Asked, Loss, Slot, State};
 use crate::sys::fdpass;
@@ -184,7 +184,7 @@ impl Link {
     /// Reads one reply, waiting for it until the deadline.
     fn pump(&self, deadline: Option<Instant>) {
         if self.armed.swap(false, Ordering::AcqRel) {
-            self.home.hub_pause(self);
+            self.home.hub_set(self, Interest::default());
         }
         if let Some(deadline) = deadline {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -265,20 +265,13 @@ impl Link {
     /// From now on somebody is to be told without waiting: the hub reads where no
     /// waiting thread does.
     pub(crate) fn watch(self: &Arc<Link>) -> Result<(), Error> {
-        if self.hub_key().is_none() {
-            self.home.hub_add(self)?;
+        if self.hub_key.load(Ordering::Acquire) == 0 {
+            let watched: Arc<dyn Watched> = Arc::clone(self) as _;
+            self.home.hub_add(&watched)?;
         }
         self.watched.store(true, Ordering::Release);
         self.arm();
         Ok(())
-    }
-
-    pub(crate) fn hub_key(&self) -> Option<NonZeroU64> {
-        NonZeroU64::new(self.hub_key.load(Ordering::Acquire))
-    }
-
-    pub(crate) fn set_hub_key(&self, key: NonZeroU64) {
-        self.hub_key.store(key.get(), Ordering::Release);
     }
 
     fn arm(&self) {
@@ -288,15 +281,9 @@ impl Link {
         self.lead.if_idle(|| {
             let awaited = !self.slots().open.is_empty();
             if awaited && !self.armed.swap(true, Ordering::AcqRel) {
-                self.home.hub_arm(self);
+                self.home.hub_set(self, Interest { read: true, write: false });
             }
         });
-    }
-
-    /// Called by the hub when there is something to read (and its interest is spent).
-    pub(crate) fn hub_event(&self) {
-        self.armed.store(false, Ordering::Release);
-        self.drain();
     }
 
     /// Takes the link over from the process that this one was forked from.
@@ -319,6 +306,21 @@ impl Link {
             // Somebody's wait(-1) may have been faster, or a fork of the program asks.
             let _ = crate::sys::wait::reap(pid);
         }
+    }
+}
+
+impl Watched for Link {
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    fn hub_key(&self) -> &AtomicU64 {
+        &self.hub_key
+    }
+
+    fn hub_event(self: Arc<Link>) {
+        self.armed.store(false, Ordering::Release);
+        self.drain();
     }
 }
 

@@ -41,7 +41,7 @@ where
 {
     let names: Vec<&'static str> = entries.into_iter().map(Into::into).collect();
     for name in &names {
-        crate::entry::find_entry(name.as_bytes())?;
+        crate::entry::find_runnable(name.as_bytes())?;
     }
     let link = home::current()?.default_template()?;
     let errno = link.ask(

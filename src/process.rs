@@ -241,6 +241,11 @@ impl Process {
         self.end(&End::Exec(args))
     }
 
+    /// Runs a worker, whose handle says that it is registered.
+    pub(crate) fn launch(self, name: &str) -> Result<Child, Error> {
+        self.end(&End::Run(name.as_bytes().into()))
+    }
+
     fn end(self, end: &End<'_>) -> Result<Child, Error> {
         let inner = self.inner.into_inner().unwrap_or_else(|e| e.into_inner());
         inner.queue.check()?;

@@ -4,7 +4,7 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 use syn::spanned::Spanned;
-use syn::{Error, FnArg, ItemFn, Result, ReturnType, Type};
+use syn::{Attribute, Error, FnArg, Ident, ItemFn, LitStr, Result, ReturnType, Signature, Type};
 
 use crate::options::Options;
 
@@ -45,36 +45,12 @@ fn parse(noun: Noun, item: TokenStream) -> Result<ItemFn> {
         .map_err(|e| Error::new(e.span(), format!("{what} goes on a function with a body")))?;
     let s = &function.sig;
     let refuse = |span: proc_macro2::Span, why: &str| Err(Error::new(span, why));
-    if let Some(receiver) = s.receiver() {
-        return refuse(
-            receiver.span(),
-            &format!(
-                "{what} goes on a free function, not on a method: in the other process there is no value to call it on"
-            ),
-        );
-    }
-    if !s.generics.params.is_empty() {
-        return refuse(
-            s.generics.span(),
-            &format!(
-                "{what} cannot be generic: the other process knows the function by its name alone"
-            ),
-        );
-    }
+    refuse_strange(what, s)?;
     if let Some(asyncness) = &s.asyncness {
         return refuse(
             asyncness.span(),
             &format!("{what} cannot be async: start a runtime inside of it"),
         );
-    }
-    if let syn::Safety::Unsafe(unsafety) = &s.safety {
-        return refuse(
-            unsafety.span(),
-            &format!("{what} cannot be unsafe: nobody could promise anything from another process"),
-        );
-    }
-    if let Some(abi) = &s.abi {
-        return refuse(abi.span(), &format!("{what} has to be a Rust function"));
     }
     match s.inputs.iter().collect::<Vec<_>>()[..] {
         [FnArg::Typed(argument)] => {
@@ -96,25 +72,74 @@ fn parse(noun: Noun, item: TokenStream) -> Result<ItemFn> {
     Ok(function)
 }
 
-fn emit(noun: Noun, options: &Options, mut function: ItemFn) -> TokenStream {
-    let krate = &options.krate;
-    let private = quote!(#krate::__private_0_1);
-    let (visibility, ident) = (function.vis.clone(), function.sig.ident.clone());
-    let name = match &options.name {
+/// Refuses what no registered function can be.
+pub(crate) fn refuse_strange(what: &str, s: &Signature) -> Result<()> {
+    let refuse = |span: proc_macro2::Span, why: &str| Err(Error::new(span, why));
+    if let Some(receiver) = s.receiver() {
+        return refuse(
+            receiver.span(),
+            &format!(
+                "{what} goes on a free function, not on a method: in the other process there is no value to call it on"
+            ),
+        );
+    }
+    if !s.generics.params.is_empty() {
+        return refuse(
+            s.generics.span(),
+            &format!(
+                "{what} cannot be generic: the other process knows the function by its name alone"
+            ),
+        );
+    }
+    if let syn::Safety::Unsafe(unsafety) = &s.safety {
+        return refuse(
+            unsafety.span(),
+            &format!("{what} cannot be unsafe: nobody could promise anything from another process"),
+        );
+    }
+    if let Some(abi) = &s.abi {
+        return refuse(abi.span(), &format!("{what} has to be a Rust function"));
+    }
+    Ok(())
+}
+
+/// Module path and name, or the name that was given.
+pub(crate) fn name_of(given: Option<&LitStr>, ident: &Ident) -> TokenStream {
+    match given {
         Some(name) => quote!(#name),
         None => {
             let ident = ident.to_string();
             let ident = ident.trim_start_matches("r#");
             quote!(::core::concat!(::core::module_path!(), "::", #ident))
         }
-    };
+    }
+}
+
+/// A function's attributes: those that speak of what is seen from outside are taken
+/// from it, those for its body stay.
+pub(crate) struct Attributes {
+    pub(crate) outer: Vec<Attribute>,
+    pub(crate) cfgs: Vec<Attribute>,
+}
+
+impl Attributes {
+    pub(crate) fn split(function: &mut ItemFn) -> Attributes {
+        let (outer, inner): (Vec<_>, Vec<_>) = std::mem::take(&mut function.attrs)
+            .into_iter()
+            .partition(|a| ["doc", "cfg", "deprecated"].iter().any(|n| a.path().is_ident(n)));
+        function.attrs = inner;
+        let cfgs = outer.iter().filter(|a| a.path().is_ident("cfg")).cloned().collect();
+        Attributes { outer, cfgs }
+    }
+}
+
+fn emit(noun: Noun, options: &Options, mut function: ItemFn) -> TokenStream {
+    let krate = &options.krate;
+    let private = quote!(#krate::__private_0_1);
+    let (visibility, ident) = (function.vis.clone(), function.sig.ident.clone());
+    let name = name_of(options.name.as_ref(), &ident);
     function.vis = syn::Visibility::Inherited;
-    // Attributes on the function speak of what is seen from outside, except those
-    // that are for its body.
-    let (docs, attributes): (Vec<_>, Vec<_>) = std::mem::take(&mut function.attrs)
-        .into_iter()
-        .partition(|a| ["doc", "cfg", "deprecated"].iter().any(|n| a.path().is_ident(n)));
-    function.attrs = attributes;
+    let Attributes { outer: docs, cfgs } = Attributes::split(&mut function);
     let inner = &function.sig.ident;
     let (output, pointer) = match &function.sig.output {
         ReturnType::Default => (quote!(()), quote!(#inner)),
@@ -140,7 +165,6 @@ fn emit(noun: Noun, options: &Options, mut function: ItemFn) -> TokenStream {
         ),
     };
     let element = format_ident!("OFFSHOOT_REGISTERED");
-    let cfgs: Vec<_> = docs.iter().filter(|a| a.path().is_ident("cfg")).collect();
     quote! {
         #(#docs)*
         #[allow(non_upper_case_globals)]

@@ -92,6 +92,17 @@ pub(crate) fn send(
     fds: &[BorrowedFd<'_>],
     wait: bool,
 ) -> io::Result<()> {
+    send_some(socket, parts, fds, wait).map(|_| ())
+}
+
+/// The same on any socket: a stream takes as many bytes as there is room for, and the
+/// descriptors with the first of them. How many bytes it took.
+pub(crate) fn send_some(
+    socket: impl AsFd,
+    parts: &[IoSlice<'_>],
+    fds: &[BorrowedFd<'_>],
+    wait: bool,
+) -> io::Result<usize> {
     assert!(fds.len() <= MAX_FDS, "the caller splits what one message cannot carry");
     let mut control = [MaybeUninit::<usize>::uninit(); CONTROL_WORDS];
     // SAFETY: msghdr is plain data, for which all zeroes is a valid value.
@@ -122,13 +133,21 @@ pub(crate) fn send(
         // SAFETY: the header points at live buffers of the stated lengths.
         let sent = unsafe { libc::sendmsg(socket.as_fd().as_raw_fd(), &message, flags) };
         if sent >= 0 {
-            return Ok(());
+            return Ok(sent as usize);
         }
         let error = io::Error::last_os_error();
         if error.kind() != io::ErrorKind::Interrupted {
             return Err(error);
         }
     }
+}
+
+/// Whether the peer has yet to receive something that was sent to it.
+pub(crate) fn is_unread(socket: impl AsFd) -> bool {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ writes an int.
+    let done = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &mut bytes) };
+    done == 0 && bytes > 0
 }
 
 /// Receives one datagram; `None` is the end of the connection. Every descriptor
@@ -141,9 +160,44 @@ pub(crate) fn receive(
     fds: &mut Vec<OwnedFd>,
     wait: bool,
 ) -> io::Result<Option<Received>> {
+    let (start, room) = (buffer.as_mut_ptr().cast(), buffer.len());
+    // SAFETY: the buffer is borrowed for the call.
+    unsafe { receive_at(socket.as_fd(), start, room, fds, wait) }
+}
+
+/// Receives from a stream, behind what is in `buffer`, no more than its spare room and
+/// than `most`. `None` is the end of the connection. Descriptors as in [`receive`]; the
+/// kernel gives out those of one message at a time, with its first bytes.
+pub(crate) fn receive_more(
+    socket: impl AsFd,
+    buffer: &mut Vec<u8>,
+    most: usize,
+    fds: &mut Vec<OwnedFd>,
+    wait: bool,
+) -> io::Result<Option<Received>> {
+    let spare = buffer.spare_capacity_mut();
+    let (start, room) = (spare.as_mut_ptr().cast(), spare.len().min(most));
+    assert!(room > 0, "without room the end could not be told from a full buffer");
+    // SAFETY: the spare capacity is borrowed for the call; the kernel only writes there.
+    let received = unsafe { receive_at(socket.as_fd(), start, room, fds, wait) }?;
+    let Some(received) = received.filter(|r| r.len > 0) else { return Ok(None) };
+    // SAFETY: the kernel has filled so many bytes of the spare capacity.
+    unsafe { buffer.set_len(buffer.len() + received.len) };
+    Ok(Some(received))
+}
+
+/// # Safety
+/// `room` bytes from `start` on can be written to.
+unsafe fn receive_at(
+    socket: BorrowedFd<'_>,
+    start: *mut libc::c_void,
+    room: usize,
+    fds: &mut Vec<OwnedFd>,
+    wait: bool,
+) -> io::Result<Option<Received>> {
     fds.clear();
     let mut control = [MaybeUninit::<usize>::uninit(); CONTROL_WORDS];
-    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let mut part = libc::iovec { iov_base: start, iov_len: room };
     // SAFETY: as in `send`.
     let mut message: libc::msghdr = unsafe { zeroed() };
     message.msg_iov = &mut part;
@@ -153,7 +207,7 @@ pub(crate) fn receive(
     let flags = libc::MSG_CMSG_CLOEXEC | if wait { 0 } else { libc::MSG_DONTWAIT };
     let len = loop {
         // SAFETY: the header points at live buffers of the stated lengths.
-        let got = unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &mut message, flags) };
+        let got = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, flags) };
         if got >= 0 {
             break got as usize;
         }

@@ -82,7 +82,8 @@ fn close_range(first: u32, last: u32) {
     }
 }
 
-fn open_limit() -> u32 {
+/// How many descriptors this process may have open.
+pub(crate) fn open_limit() -> u32 {
     use nix::sys::resource::{Resource, getrlimit};
     getrlimit(Resource::RLIMIT_NOFILE).map_or(4096, |(soft, _)| soft.min(1 << 20) as u32)
 }

@@ -29,6 +29,15 @@ pub(crate) fn sealed(parts: &[&[u8]]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
+/// A memory file of so many zeroes, whose size cannot change.
+pub(crate) fn sealed_size(size: usize) -> io::Result<OwnedFd> {
+    let fd = memfd_create(c"offshoot", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+    let file = File::from(super::fds::above_stdio(fd)?);
+    file.set_len(size as u64)?;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW))?;
+    Ok(file.into())
+}
+
 /// The received memory file, for reading from its start, and its size; an error
 /// if it is not sealed, because then its size is only a claim.
 pub(crate) fn open_sealed(fd: OwnedFd) -> io::Result<(File, u64)> {

@@ -30,10 +30,25 @@ pub(crate) fn clear_env() -> io::Result<()> {
 
 /// The umask of this process; only for the time before other threads exist,
 /// since asking means setting it.
+#[inline]
 pub(crate) fn umask_at_start() -> u32 {
-    let old = umask(Mode::empty());
-    umask(old);
-    old.bits()
+    // SAFETY: a number each.
+    unsafe {
+        let old = libc::syscall(libc::SYS_umask, 0);
+        libc::syscall(libc::SYS_umask, old);
+        old as u32
+    }
+}
+
+/// The working directory, with a NUL behind it; nothing where it has no name (it was
+/// removed, or lies outside of our root). By system call: the C library allocates.
+#[inline]
+pub(crate) fn directory_at_start(into: &mut [u8]) {
+    // SAFETY: writes no more than it is told that there is room for.
+    let len = unsafe { libc::syscall(libc::SYS_getcwd, into.as_mut_ptr(), into.len()) };
+    if len <= 0 || into[0] != b'/' {
+        into[0] = 0;
+    }
 }
 
 /// The umask now, by way of /proc, without a moment in which it is another.
@@ -63,12 +78,18 @@ fn prlimit(resource: u32, new: Option<[u64; 2]>, old: Option<&mut [u64; 2]>) -> 
 
 /// All limits of this process, by number: soft and hard.
 pub(crate) fn limits() -> [[u64; 2]; LIMITS] {
-    let mut limits = [[u64::MAX; 2]; LIMITS];
+    let mut limits = [[0; 2]; LIMITS];
+    limits_into(&mut limits);
+    limits
+}
+
+#[inline]
+pub(crate) fn limits_into(limits: &mut [[u64; 2]; LIMITS]) {
     for (resource, limit) in limits.iter_mut().enumerate() {
+        *limit = [u64::MAX; 2];
         // It fails for no resource that there is.
         let _ = prlimit(resource as u32, None, Some(limit));
     }
-    limits
 }
 
 pub(crate) fn set_limit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {

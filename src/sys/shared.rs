@@ -6,23 +6,40 @@ use std::sync::atomic::AtomicI32;
 /// A new page that forks share instead of copying, never unmapped: it holds one
 /// number, initially 0.
 pub(crate) fn shared_number() -> io::Result<&'static AtomicI32> {
+    let page = page(libc::MAP_SHARED)?;
+    // SAFETY: page-aligned, zeroed, lives for ever, and is only ever used as this
+    // atomic.
+    Ok(unsafe { &*page.cast::<AtomicI32>() })
+}
+
+/// A new page of this process alone, never unmapped, with one number, initially 0; in a
+/// fork of the process, however it is made, it is 0 again (MADV_WIPEONFORK).
+pub(crate) fn wiped_number() -> io::Result<&'static AtomicI32> {
+    let page = page(libc::MAP_PRIVATE)?;
+    // SAFETY: the whole of the page just mapped, which nobody has used yet.
+    if unsafe { libc::madvise(page, size_of::<AtomicI32>(), libc::MADV_WIPEONFORK) } != 0 {
+        let error = io::Error::last_os_error();
+        // SAFETY: the same page, to which there is no reference.
+        unsafe { libc::munmap(page, size_of::<AtomicI32>()) };
+        return Err(error);
+    }
+    // SAFETY: as in `shared_number`.
+    Ok(unsafe { &*page.cast::<AtomicI32>() })
+}
+
+fn page(sharing: libc::c_int) -> io::Result<*mut libc::c_void> {
     // SAFETY: a fresh anonymous mapping, at an address of the kernel's choice.
     let page = unsafe {
         libc::mmap(
             std::ptr::null_mut(),
             size_of::<AtomicI32>(),
             libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+            sharing | libc::MAP_ANONYMOUS,
             -1,
             0,
         )
     };
-    if page == libc::MAP_FAILED {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: page-aligned, zeroed, lives for ever, and is only ever used as this
-    // atomic.
-    Ok(unsafe { &*page.cast::<AtomicI32>() })
+    if page == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(page) }
 }
 
 /// The value behind a pointer that is null or came from a leaked box.

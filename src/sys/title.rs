@@ -28,6 +28,7 @@ unsafe extern "C" {
 
 /// Notes where the initial strings are. To be called in the constructor: then
 /// `environ` still is the array that the kernel made, just above `argv`.
+#[inline]
 pub(crate) fn note_start() {
     // SAFETY: before main, one thread. The kernel lays out argc, argv[argc], NULL,
     // envp, NULL without a gap (the psABI's initial process stack); reading
@@ -87,7 +88,9 @@ impl StartStrings {
     }
 
     /// Whether the program was started with this variable, without the cost of
-    /// `std::env`, which copies and locks.
+    /// `std::env`, which copies and locks, or of any other function: this is looked for
+    /// in each program's start.
+    #[inline]
     pub(crate) fn has_variable(&self, name: &str) -> bool {
         if self.envp.is_null() {
             return std::env::var_os(name).is_some();
@@ -95,9 +98,11 @@ impl StartStrings {
         let mut slot = self.envp;
         // SAFETY: in the constructor: the NULL-terminated array that the kernel made.
         while let Some(string) = unsafe { (*slot).as_ref() } {
-            // SAFETY: a C string of that array.
-            let bytes = unsafe { CStr::from_ptr(string) }.to_bytes();
-            if bytes.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"=")) {
+            let at = &raw const *string;
+            // SAFETY: a C string of that array, read no further than it is the same as
+            // the name, which has no NUL in it, and one byte more.
+            let byte = |i| unsafe { at.wrapping_add(i).read() } as u8;
+            if name.bytes().chain([b'=']).enumerate().all(|(i, b)| byte(i) == b) {
                 return true;
             }
             slot = slot.wrapping_add(1);
@@ -182,16 +187,24 @@ pub(crate) fn set(comm: &[&[u8]], line: &[&[u8]]) {
     // freed for this; one thread runs in a process that sets its title.
     let area = unsafe { std::slice::from_raw_parts_mut(start.cast::<u8>(), room) };
     let end = fill(&mut area[..room - 1], line);
-    area[end..].fill(0);
+    area[end..].iter_mut().for_each(|byte| put(byte, 0));
 }
 
 /// Puts the pieces one behind the other, as far as they fit; how far that is.
+#[inline]
 fn fill(area: &mut [u8], pieces: &[&[u8]]) -> usize {
     let mut at = 0;
-    for piece in pieces {
-        let fits = piece.len().min(area.len() - at);
-        area[at..at + fits].copy_from_slice(&piece[..fits]);
-        at += fits;
+    for (to, from) in area.iter_mut().zip(pieces.iter().copied().flatten()) {
+        put(to, *from);
+        at += 1;
     }
     at
+}
+
+/// A byte that no loop of them is made a call of memcpy for: in a new process each
+/// library function that is entered costs a fault.
+#[inline]
+fn put(to: &mut u8, byte: u8) {
+    // SAFETY: a valid byte of ours.
+    unsafe { std::ptr::from_mut(to).write_volatile(byte) }
 }

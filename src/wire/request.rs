@@ -48,6 +48,7 @@ pub(crate) struct Parts {
 
 impl Fork {
     /// `datagram` and `fds` are what this was parsed from.
+    #[inline]
     pub(crate) fn take_apart(
         self,
         datagram: Box<[u8]>,

@@ -38,6 +38,7 @@ impl Steps {
         Ok(Steps::File(Reader { source: FileSource(io::BufReader::new(file)), left }))
     }
 
+    #[inline]
     pub(crate) fn next(&mut self) -> Result<Next<'_>, Malformed> {
         match self {
             Steps::Inline { datagram, body } => {

@@ -1,0 +1,193 @@
+//! What can go wrong with a call of a worker.
+
+use std::fmt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+
+use super::{Error, Kind};
+
+/// Told to every call that it concerns, so it can be cloned.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("the worker panicked at {location}: {message}")]
+    Panic { message: Arc<str>, location: Arc<str> },
+    #[error("{0}")]
+    Ended(Ended),
+    #[error("the call took longer than it may")]
+    Timeout,
+    #[error("the call was cancelled")]
+    Cancelled,
+    #[error("as many calls as may be open at a time are: wait for one of them")]
+    Full,
+    #[error("{what} could not be written or read: {why}")]
+    Codec { what: &'static str, why: Arc<str> },
+    #[error("{what} of {size} bytes is larger than the {max} that are allowed")]
+    TooLarge { what: &'static str, size: u64, max: u32 },
+    #[error("the worker has no room for the descriptors of the call")]
+    NoRoomForFds,
+    #[error("no room for the descriptors that came from the worker")]
+    NoRoomForFdsHere,
+    #[error(
+        "too many descriptors of this user have been sent and not received, by whatever process: \
+         {what} could not be sent"
+    )]
+    FdsRefused { what: &'static str },
+    #[error("the worker could not be initialised: {0}")]
+    Init(Arc<str>),
+    #[error("the worker dropped the call's `Done` without completing it")]
+    Unanswered,
+    #[error(
+        "this would wait for ever: it is called by a callback of the very `Rpc` that it waits for"
+    )]
+    WouldDeadlock,
+    #[error("a worker sent an event, and there is no `on_event` for it")]
+    EventUnhandled,
+    #[error("the worker does not keep to the protocol: {0}")]
+    Protocol(&'static str),
+    #[error("the call's result was taken already")]
+    Taken,
+}
+
+/// How a worker process ended, as far as that is known.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ended {
+    /// Whether the call had been started, where that can be told.
+    pub(crate) started: Option<bool>,
+    pub(crate) status: Option<ExitStatus>,
+    pub(crate) peak_memory: Option<u64>,
+    /// Why this library ended it, if it did.
+    pub(crate) because: Option<&'static str>,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.status {
+            Some(status) => write!(f, "the worker process has ended: {status}")?,
+            None => f.write_str("the worker has closed its connection")?,
+        }
+        if let Some(why) = self.because {
+            write!(f, " (it was killed: {why})")?;
+        }
+        match self.started {
+            Some(false) => f.write_str("; the call was not started"),
+            Some(true) => f.write_str("; the call was running"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Error {
+        Kind::Call(fault).into()
+    }
+}
+
+impl Error {
+    fn fault(&self) -> Option<&Fault> {
+        match &*self.kind {
+            Kind::Call(fault) => Some(fault),
+            _ => None,
+        }
+    }
+
+    fn ended(&self) -> Option<&Ended> {
+        match self.fault() {
+            Some(Fault::Ended(ended)) => Some(ended),
+            _ => None,
+        }
+    }
+
+    /// The worker function panicked; see [`panic_message`](Error::panic_message).
+    pub fn is_panic(&self) -> bool {
+        matches!(self.fault(), Some(Fault::Panic { .. }))
+    }
+
+    /// With what message the worker panicked.
+    pub fn panic_message(&self) -> Option<&str> {
+        match self.fault() {
+            Some(Fault::Panic { message, .. }) => Some(message),
+            _ => None,
+        }
+    }
+
+    /// Where the worker panicked: `file:line:column`.
+    pub fn panic_location(&self) -> Option<&str> {
+        match self.fault() {
+            Some(Fault::Panic { location, .. }) => Some(location),
+            _ => None,
+        }
+    }
+
+    /// The call was not done within the time that it had.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.fault(), Some(Fault::Timeout))
+    }
+
+    /// The call was cancelled here.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.fault(), Some(Fault::Cancelled))
+    }
+
+    /// There are as many open calls as are allowed.
+    pub fn is_full(&self) -> bool {
+        matches!(self.fault(), Some(Fault::Full))
+    }
+
+    /// A value could not be written or read by the codec, on either side, or was larger
+    /// than allowed.
+    pub fn is_codec(&self) -> bool {
+        matches!(self.fault(), Some(Fault::Codec { .. } | Fault::TooLarge { .. }))
+    }
+
+    /// The worker's init function returned an error or panicked; the text is its message.
+    pub fn is_init(&self) -> bool {
+        matches!(self.fault(), Some(Fault::Init(_)))
+    }
+
+    /// An asynchronous worker dropped its `Done` without completing it.
+    pub fn is_unanswered(&self) -> bool {
+        matches!(self.fault(), Some(Fault::Unanswered))
+    }
+
+    /// A callback waited for what only the return of this callback can bring.
+    pub fn is_deadlock(&self) -> bool {
+        matches!(self.fault(), Some(Fault::WouldDeadlock))
+    }
+
+    /// Whether the call had been started when its process ended. `None` where that cannot
+    /// be told, or the error is another. A call that was not started can be made again
+    /// elsewhere without being done twice.
+    ///
+    /// A synchronous worker runs its calls in order, so all behind the first that was not
+    /// answered certainly were not started. Of the first itself it cannot be said for
+    /// certain, nor of any sent to an asynchronous worker; they count as started. What was
+    /// not sent, or was behind a call that panicked, certainly was not.
+    pub fn was_started(&self) -> Option<bool> {
+        self.ended()?.started
+    }
+
+    /// How the worker process ended, if that is why the call failed, and it is known.
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        self.ended()?.status
+    }
+
+    /// The largest resident set of the worker process that ended, in bytes.
+    pub fn peak_memory(&self) -> Option<u64> {
+        self.ended()?.peak_memory
+    }
+
+    pub(super) fn is_worker_gone(&self) -> bool {
+        self.ended().is_some()
+    }
+
+    pub(super) fn is_worker_protocol(&self) -> bool {
+        matches!(self.fault(), Some(Fault::Protocol(_)))
+    }
+
+    pub(super) fn is_worker_room(&self) -> bool {
+        matches!(
+            self.fault(),
+            Some(Fault::NoRoomForFds | Fault::NoRoomForFdsHere | Fault::FdsRefused { .. })
+        )
+    }
+}

@@ -1,0 +1,310 @@
+//! One call, from the parent's side.
+
+use std::fmt;
+use std::future::Future;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::codec::{Body, CodecError, decode_unharmed};
+use super::conn::{Conn, Ticket};
+use super::fd;
+use super::handlers::quietly;
+use crate::error::{Error, Fault};
+use crate::lead::Seat;
+
+/// A call that was made: its result can be waited for, awaited, received, or done without.
+///
+/// Dropping it does not take the call back: it still runs, and its result is thrown away.
+#[must_use = "a call whose result is not wanted can be dropped, but an error is lost with it"]
+pub struct Call<R> {
+    slot: Arc<Slot<R>>,
+    /// Where it was made; nowhere, if it failed before.
+    made: Option<(Arc<Conn>, Ticket)>,
+}
+
+/// Where a result arrives.
+pub(super) struct Slot<R> {
+    state: Mutex<State<R>>,
+    /// Nobody waits for it any more.
+    dropped: AtomicBool,
+    decode: fn(&Body<'_>) -> Result<R, CodecError>,
+}
+
+struct State<R> {
+    outcome: Option<Result<R, Error>>,
+    /// It has been told, and may have been taken since.
+    told: bool,
+    seat: Option<Arc<Seat>>,
+    waker: Option<Waker>,
+    channel: Option<Sender<Result<R, Error>>>,
+}
+
+/// A slot of whatever type.
+pub(super) trait Complete: Send + Sync {
+    fn reply(&self, body: &Body<'_>, fds: Vec<OwnedFd>);
+    fn fail(&self, fault: Fault);
+}
+
+impl<R> Slot<R> {
+    pub(super) fn new(decode: fn(&Body<'_>) -> Result<R, CodecError>) -> Arc<Slot<R>> {
+        let state = State { outcome: None, told: false, seat: None, waker: None, channel: None };
+        Arc::new(Slot { state: Mutex::new(state), dropped: AtomicBool::new(false), decode })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<R>> {
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn tell(&self, outcome: Result<R, Error>) {
+        let mut state = self.lock();
+        if state.told {
+            return;
+        }
+        state.told = true;
+        let (seat, waker, channel) = (state.seat.take(), state.waker.take(), state.channel.take());
+        let mut outcome = Some(outcome);
+        if channel.is_none() && !self.dropped.load(Ordering::Relaxed) {
+            state.outcome = outcome.take();
+        }
+        drop(state);
+        if let (Some(channel), Some(outcome)) = (channel, outcome) {
+            // Room for one, and this is the only one; the receiver may be gone.
+            let _ = channel.try_send(outcome);
+        }
+        if let Some(seat) = seat {
+            seat.ring();
+        }
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl<R: Send> Complete for Slot<R> {
+    fn reply(&self, body: &Body<'_>, fds: Vec<OwnedFd>) {
+        if self.dropped.load(Ordering::Relaxed) {
+            return;
+        }
+        self.tell(decoded(self.decode, body, fds));
+    }
+
+    fn fail(&self, fault: Fault) {
+        self.tell(Err(fault.into()));
+    }
+}
+
+/// A callback, in place of a slot.
+pub(super) struct Then<R> {
+    then: Mutex<Option<OnResult<R>>>,
+    decode: fn(&Body<'_>) -> Result<R, CodecError>,
+}
+
+pub(super) type OnResult<R> = Box<dyn FnOnce(Result<R, Error>) + Send>;
+
+impl<R> Then<R> {
+    pub(super) fn new(
+        decode: fn(&Body<'_>) -> Result<R, CodecError>,
+        then: OnResult<R>,
+    ) -> Arc<Then<R>> {
+        Arc::new(Then { then: Mutex::new(Some(then)), decode })
+    }
+
+    pub(super) fn tell(&self, outcome: Result<R, Error>) {
+        let then = self.then.lock().unwrap_or_else(|e| e.into_inner()).take();
+        if let Some(then) = then {
+            quietly(|| then(outcome));
+        }
+    }
+}
+
+impl<R: Send> Complete for Then<R> {
+    fn reply(&self, body: &Body<'_>, fds: Vec<OwnedFd>) {
+        self.tell(decoded(self.decode, body, fds));
+    }
+
+    fn fail(&self, fault: Fault) {
+        self.tell(Err(fault.into()));
+    }
+}
+
+/// The user's code: a panic of it is the trouble of this call alone.
+fn decoded<R>(
+    decode: fn(&Body<'_>) -> Result<R, CodecError>,
+    body: &Body<'_>,
+    fds: Vec<OwnedFd>,
+) -> Result<R, Error> {
+    let decoded = fd::provide(fds, || decode_unharmed(decode, body));
+    decoded.map_err(|e| Fault::Codec { what: "the result", why: e.to_string().into() }.into())
+}
+
+impl<R> Call<R> {
+    pub(super) fn made(slot: Arc<Slot<R>>, conn: Arc<Conn>, ticket: Ticket) -> Call<R> {
+        Call { slot, made: Some((conn, ticket)) }
+    }
+
+    /// One that has failed before it was made.
+    pub(super) fn failed(slot: Arc<Slot<R>>, error: Error) -> Call<R> {
+        slot.tell(Err(error));
+        Call { slot, made: None }
+    }
+
+    /// Waits for the result.
+    ///
+    /// # Errors
+    /// Why there is none; see [`Error`]'s questions about calls. What the worker function
+    /// returns is the result, also if it is an `Err`. In a callback of the same `Rpc`:
+    /// [`is_deadlock`](Error::is_deadlock), if the result is not there yet.
+    pub fn wait(mut self) -> Result<R, Error> {
+        self.wait_until(None).expect("without a deadline there is an outcome")
+    }
+
+    /// Waits for the result, but no longer than `patience`; `None` if it is not there by
+    /// then. The call goes on.
+    ///
+    /// # Errors
+    /// As [`wait`](Call::wait).
+    pub fn wait_timeout(&mut self, patience: Duration) -> Result<Option<R>, Error> {
+        self.wait_until(Instant::now().checked_add(patience)).transpose()
+    }
+
+    /// The result, if it is there.
+    ///
+    /// # Errors
+    /// As [`wait`](Call::wait).
+    pub fn try_wait(&mut self) -> Result<Option<R>, Error> {
+        if let Some(known) = self.slot.lock().take() {
+            return known.map(Some);
+        }
+        if let Some((conn, _)) = &self.made {
+            conn.look();
+        }
+        self.slot.lock().take().transpose()
+    }
+
+    fn wait_until(&mut self, deadline: Option<Instant>) -> Option<Result<R, Error>> {
+        let Some((conn, ticket)) = &self.made else {
+            return Some(self.slot.lock().take().expect("what was not made has failed"));
+        };
+        if let Err(error) = conn.check() {
+            return Some(Err(error));
+        }
+        if conn.is_calling_back() {
+            let known = self.slot.lock().take();
+            return Some(known.unwrap_or_else(|| Err(Fault::WouldDeadlock.into())));
+        }
+        let sit = || {
+            let seat = Seat::new();
+            self.slot.lock().seat = Some(Arc::clone(&seat));
+            seat
+        };
+        // Nobody else can wake a thread that reads, and the worker may not answer.
+        let due = conn.due(*ticket).filter(|due| deadline.is_none_or(|d| *due < d));
+        let mut outcome = conn.wait(sit, due.or(deadline), || self.slot.lock().take());
+        if outcome.is_none() && due.is_some() {
+            conn.cancel(*ticket, Fault::Timeout);
+            outcome = conn.wait(sit, deadline, || self.slot.lock().take());
+        }
+        let outcome = outcome?;
+        // Nothing is left to be dropped.
+        self.made = None;
+        Some(outcome)
+    }
+
+    /// Takes the call back, as far as that can be done; if its result is not there yet,
+    /// it fails with [`is_cancelled`](Error::is_cancelled).
+    ///
+    /// A call that has not been sent is taken out; one that waits in the worker is
+    /// skipped there. One that runs is ended, in a synchronous worker, by killing the
+    /// process: calls behind it fail as [not started](Error::was_started). An `async fn`
+    /// is dropped at its next await; of a worker with `Done` the result is thrown away.
+    pub fn cancel(&self) {
+        if let Some((conn, ticket)) = &self.made {
+            conn.cancel(*ticket, Fault::Cancelled);
+        }
+    }
+
+    /// The result as a channel that receives one message, to be used in a `select!`.
+    pub fn into_receiver(self) -> Receiver<Result<R, Error>> {
+        let (sender, receiver) = bounded(1);
+        let mut state = self.slot.lock();
+        match state.take() {
+            Some(known) => {
+                let _ = sender.try_send(known);
+            }
+            None => state.channel = Some(sender),
+        }
+        let waits = !state.told;
+        drop(state);
+        if waits
+            && let Some((conn, _)) = &self.made
+            && let Err(error) = conn.watch()
+        {
+            self.slot.tell(Err(error));
+        }
+        receiver
+    }
+}
+
+impl<R> State<R> {
+    fn take(&mut self) -> Option<Result<R, Error>> {
+        self.outcome.take().or_else(|| self.told.then(|| Err(Fault::Taken.into())))
+    }
+}
+
+impl<R> Future for Call<R> {
+    type Output = Result<R, Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        {
+            let mut state = self.slot.lock();
+            if let Some(outcome) = state.take() {
+                return Poll::Ready(outcome);
+            }
+            match &mut state.waker {
+                Some(waker) => waker.clone_from(context.waker()),
+                none => *none = Some(context.waker().clone()),
+            }
+        }
+        let (conn, _) = self.made.as_ref().expect("what was not made has failed");
+        match conn.check().and_then(|()| conn.watch()) {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+impl<R> Drop for Call<R> {
+    fn drop(&mut self) {
+        if self.made.is_none() {
+            return;
+        }
+        let mut state = self.slot.lock();
+        state.waker = None;
+        if state.told || state.channel.is_some() {
+            // A receiver still wants it; the connection lives until it has it.
+            let waits = !state.told;
+            drop(state);
+            if waits && let Some((conn, _)) = &self.made {
+                conn.keep();
+            }
+            return;
+        }
+        self.slot.dropped.store(true, Ordering::Relaxed);
+        drop(state);
+        if let Some((conn, _)) = &self.made {
+            conn.abandoned();
+        }
+    }
+}
+
+impl<R> fmt::Debug for Call<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("done", &self.slot.lock().told).finish_non_exhaustive()
+    }
+}

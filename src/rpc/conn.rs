@@ -1,0 +1,320 @@
+//! The parent's end of a worker's stream: makes calls, and gives replies and events to
+//! those who are to have them.
+//!
+//! Replies and events are handed out by one thread at a time, in the order in which they
+//! came: by whoever waits for a reply (`lead.rs`), else by the hub. A waiting thread hands
+//! out no more than up to its own reply, so what it does next comes before what the
+//! worker said next.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use super::call::Complete;
+use super::frame::{Frame, give_scratch};
+use super::handlers::Handlers;
+use super::inbox::Inbox;
+use super::spin::Spin;
+use super::worker::Style;
+use crate::child::Child;
+use crate::error::{Error, Fault};
+use crate::exited::Exited;
+use crate::home::{self, Home};
+use crate::hub::Interest;
+use crate::lead::{Lead, Seat};
+use crate::sys::forked::Birthmark;
+use crate::sys::ring::Ring;
+
+mod book;
+mod end;
+mod hand_out;
+mod receive;
+mod refused;
+mod release;
+mod send;
+mod state;
+mod watch;
+
+pub(super) use book::Ticket;
+use state::{SEND_WITHIN, State};
+
+/// Bytes of calls that may wait to be sent before more calls have to wait.
+const QUEUED_AT_MOST: usize = 1 << 20;
+/// With no more calls open than this, one is sent at once, by the thread that makes it.
+const AT_ONCE: usize = 8;
+/// With so many bytes waiting, too.
+const WORTH_SENDING: usize = 32 * 1024;
+/// With so many calls open, replies are worth a faster way.
+const WORTH_A_RING: usize = 16;
+
+pub(crate) struct Conn {
+    home: &'static Home,
+    mark: Birthmark,
+    pub(super) child: Child,
+    style: Style,
+    max_open: usize,
+    timeout: Option<Duration>,
+    keep_after_panic: bool,
+    lead: Lead,
+    /// Of whoever leads.
+    reader: Mutex<Reader>,
+    state: Mutex<State>,
+    pub(super) handlers: Handlers,
+    /// Results go to callbacks.
+    calls_back: AtomicBool,
+    /// The end of the process, once the stream has ended.
+    exit: Mutex<Option<Exited>>,
+    /// Made once it is worth it.
+    ring: OnceLock<Ring>,
+    /// Bytes of the stream that have been handed out, and so what comes next in the ring.
+    position: AtomicU64,
+    me: Weak<Conn>,
+    hub_key: AtomicU64,
+    watched: AtomicBool,
+    /// The stream has ended, as the reader knows.
+    read_ended: AtomicBool,
+    interest: Mutex<Interest>,
+    /// Itself, while it has to live on without a handle.
+    kept: Mutex<Option<Arc<Conn>>>,
+}
+
+struct Reader {
+    inbox: Inbox,
+    spin: Spin,
+    /// When the stream ended.
+    ended: Option<Instant>,
+    /// What is left of it is not to be read.
+    broken: bool,
+    record: Vec<u8>,
+}
+
+/// What to do with a call for which there is no room.
+pub(super) enum Full {
+    Wait,
+    Refuse,
+}
+
+pub(super) struct Limits {
+    pub(super) max_open: usize,
+    pub(super) timeout: Option<Duration>,
+    pub(super) max_reply: u32,
+    pub(super) spin: bool,
+    pub(super) keep_after_panic: bool,
+}
+
+thread_local! {
+    /// Connections whose callbacks this thread is in.
+    static CALLING_BACK: RefCell<Vec<*const Conn>> = const { RefCell::new(Vec::new()) };
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+impl Conn {
+    pub(super) fn new(
+        child: Child,
+        style: Style,
+        limits: Limits,
+        handlers: Handlers,
+        hello: Frame,
+    ) -> Result<Arc<Conn>, Error> {
+        let mut state = State::default();
+        state.outbox.push(hello);
+        let home = home::current()?;
+        let conn = Arc::new_cyclic(|me| Conn {
+            home,
+            mark: Birthmark::new(),
+            child,
+            style,
+            max_open: limits.max_open,
+            timeout: limits.timeout,
+            keep_after_panic: limits.keep_after_panic,
+            lead: Lead::new(),
+            reader: Mutex::new(Reader {
+                inbox: Inbox::new(limits.max_reply),
+                spin: Spin::new(limits.spin),
+                ended: None,
+                broken: false,
+                record: Vec::new(),
+            }),
+            state: Mutex::new(state),
+            handlers,
+            calls_back: AtomicBool::new(false),
+            exit: Mutex::default(),
+            ring: OnceLock::new(),
+            position: AtomicU64::new(0),
+            me: me.clone(),
+            hub_key: AtomicU64::new(0),
+            watched: AtomicBool::new(false),
+            read_ended: AtomicBool::new(false),
+            interest: Mutex::default(),
+            kept: Mutex::default(),
+        });
+        conn.flush();
+        if conn.handlers.any() {
+            conn.watch()?;
+        }
+        Ok(conn)
+    }
+
+    /// An error unless this process may use the connection; see `home.rs`.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        if self.mark.is_here() { Ok(()) } else { self.take_over() }
+    }
+
+    /// Takes the connection over from the process that this one was forked from, if that
+    /// has ended: what was waited for there was by threads that are not here.
+    fn take_over(&self) -> Result<(), Error> {
+        self.home.claim_patiently()?;
+        let mut interest = lock(&self.interest);
+        if self.mark.is_here() {
+            return Ok(());
+        }
+        self.lead.reset();
+        self.hub_key.store(0, Ordering::Release);
+        let watched = self.watched.swap(false, Ordering::AcqRel);
+        *interest = Interest::default();
+        drop(interest);
+        {
+            let mut state = self.state();
+            (state.writing, state.send_asked, state.timer_set) = (false, false, false);
+        }
+        self.mark.renew();
+        if watched { self.watch() } else { Ok(()) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    fn has_room(&self, state: &State) -> bool {
+        state.book.open() < self.max_open
+            && (state.outbox.bytes() < QUEUED_AT_MOST || state.outbox.is_empty())
+    }
+
+    fn has_room_or_fault(&self) -> Option<()> {
+        let state = self.state();
+        (state.fault.is_some() || self.has_room(&state)).then_some(())
+    }
+
+    /// Makes a call of a frame.
+    pub(super) fn submit(
+        &self,
+        frame: Frame,
+        slot: &Arc<impl Complete + 'static>,
+        full: &Full,
+    ) -> Result<Ticket, Error> {
+        self.check()?;
+        let mut frame = Some(frame);
+        loop {
+            match self.try_submit(&mut frame, slot)? {
+                Some(ticket) => return Ok(ticket),
+                None if matches!(full, Full::Refuse) || self.is_calling_back() => {
+                    return Err(Fault::Full.into());
+                }
+                None => self.wait_for_room(),
+            }
+        }
+    }
+
+    /// The same, if there is room; else the frame stays.
+    pub(super) fn try_submit(
+        &self,
+        frame: &mut Option<Frame>,
+        slot: &Arc<impl Complete + 'static>,
+    ) -> Result<Option<Ticket>, Error> {
+        let deadline = self.timeout.and_then(|t| Instant::now().checked_add(t));
+        let mut state = self.state();
+        if let Some(fault) = &state.fault {
+            return Err(fault.clone().into());
+        }
+        if !self.has_room(&state) {
+            return Ok(None);
+        }
+        if state.book.open() == WORTH_A_RING && !std::mem::replace(&mut state.ring_offered, true) {
+            self.offer_ring(&mut state);
+        }
+        let mut frame = frame.take().expect("it is made of one frame");
+        frame.set_call(state.book.next());
+        let (place, spare) = state.outbox.push(frame);
+        give_scratch(spare);
+        let ticket = state.book.add(Arc::clone(slot) as Arc<dyn Complete>, place, deadline);
+        state.unsent += 1;
+        let set_timer = deadline.filter(|_| !std::mem::replace(&mut state.timer_set, true));
+        let now = state.book.open() <= AT_ONCE
+            || state.outbox.bytes() >= WORTH_SENDING
+            || state.is_worker_hungry();
+        let ask = !now && !state.writing && !std::mem::replace(&mut state.send_asked, true);
+        let ask = ask.then(|| state.send_time());
+        drop(state);
+        if let Some(deadline) = set_timer {
+            self.set_timer(deadline)?;
+        }
+        if now || ask.is_some_and(|time| self.set_timer(time).is_err()) {
+            self.flush();
+        }
+        Ok(Some(ticket))
+    }
+
+    /// Offers the worker memory for its replies. Without it (out of descriptors, perhaps)
+    /// they come by the stream.
+    fn offer_ring(&self, state: &mut State) {
+        if let Ok((ring, file)) = Ring::create()
+            && self.ring.set(ring).is_ok()
+        {
+            state.outbox.push(Frame::ring(file));
+        }
+    }
+
+    fn wait_for_room(&self) {
+        let seat = Seat::new();
+        self.state().room.push(Arc::clone(&seat));
+        self.wait(|| Arc::clone(&seat), None, || self.has_room_or_fault());
+        self.state().room.retain(|s| !Arc::ptr_eq(s, &seat));
+    }
+
+    /// Has `waker` woken when there may be room.
+    pub(super) fn wake_for_room(&self, waker: &Waker) -> Result<(), Error> {
+        let mut state = self.state();
+        if state.fault.is_some() || self.has_room(&state) {
+            drop(state);
+            waker.wake_by_ref();
+            return Ok(());
+        }
+        if !state.room_wakers.iter().any(|w| w.will_wake(waker)) {
+            state.room_wakers.push(waker.clone());
+        }
+        drop(state);
+        self.watch()
+    }
+
+    fn tell_room(&self, mut state: MutexGuard<'_, State>) {
+        if (state.room.is_empty() && state.room_wakers.is_empty()) || !self.has_room(&state) {
+            return;
+        }
+        let (seats, wakers) = (state.room.clone(), std::mem::take(&mut state.room_wakers));
+        drop(state);
+        seats.iter().for_each(|s| s.ring());
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Some results are for callbacks: somebody has to read them.
+    pub(super) fn call_back(&self) -> Result<(), Error> {
+        if !self.calls_back.swap(true, Ordering::Relaxed) {
+            self.watch()?;
+        }
+        Ok(())
+    }
+
+    /// Whether this process may use the connection, without waiting for another's end.
+    fn is_ours(&self) -> bool {
+        self.mark.is_here() || self.home.is_ours()
+    }
+
+    pub(super) fn is_calling_back(&self) -> bool {
+        CALLING_BACK.with(|c| c.borrow().contains(&std::ptr::from_ref(self)))
+    }
+}

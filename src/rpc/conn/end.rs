@@ -1,0 +1,222 @@
+//! How a connection ends: the process has to be known to be gone, and how, before its
+//! calls are told.
+
+use std::future::Future;
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::process::ExitStatus;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{Shutdown, shutdown};
+
+use super::super::worker::Style;
+use super::hand_out::Inside;
+use super::{Conn, Reader, lock};
+use crate::error::{Ended, Error, Fault};
+use crate::lead::Seat;
+
+/// A worker that has closed its stream is about to end. One that does not is killed
+/// after this time; and after the same again, its calls are told without its status.
+const ENDS_WITHIN: Duration = Duration::from_secs(1);
+
+/// How it ended.
+#[derive(Clone, Debug)]
+pub(super) struct End {
+    status: Option<ExitStatus>,
+    /// What `on_error` got, if calls were lost.
+    fault: Option<Fault>,
+}
+
+impl Conn {
+    /// Something is wrong with what the worker sent: nothing more is read from it.
+    pub(super) fn break_off(&self, reader: &mut Reader, fault: Fault) {
+        self.read_ended(reader);
+        reader.broken = true;
+        let _ = shutdown(self.child.stream().as_raw_fd(), Shutdown::Both);
+        // With descriptors in it that would stay open for as long as the handle does.
+        reader.inbox.clear_all(self.child.stream());
+        self.state().killed.get_or_insert("it did not keep to the protocol");
+        self.child.kill_soon();
+        self.fail_all(&fault);
+    }
+
+    /// Nothing more is to be read.
+    pub(super) fn read_ended(&self, reader: &mut Reader) {
+        reader.ended.get_or_insert_with(Instant::now);
+        self.read_ended.store(true, Ordering::Release);
+    }
+
+    /// Whether the end is still to be told, and nobody looks after that.
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.state().end.is_none() && lock(&self.exit).is_none()
+    }
+
+    /// All calls get this, those that are open and those to come.
+    pub(super) fn fail_all(&self, fault: &Fault) {
+        let slots: Vec<_> = {
+            let mut state = self.state();
+            state.fault.get_or_insert_with(|| fault.clone());
+            state.outbox.clear();
+            let all = state.book.all();
+            all.into_iter().filter_map(|t| state.book.remove(t)?.slot).collect()
+        };
+        {
+            let _inside = Inside::of(self);
+            slots.iter().for_each(|slot| slot.fail(fault.clone()));
+        }
+        self.tell_room(self.state());
+    }
+
+    /// The stream has ended. Finishes if the end of the process is known; else sees to it
+    /// that this is looked at again when it is.
+    pub(super) fn settle(&self, reader: &Reader) {
+        let Some(since) = reader.ended else { return };
+        if self.state().end.is_some() {
+            return;
+        }
+        let waker = Waker::from(Arc::new(Poke(self.me.clone())));
+        let outcome = {
+            let mut exit = lock(&self.exit);
+            let exit = exit.get_or_insert_with(|| self.child.exited());
+            Pin::new(exit).poll(&mut Context::from_waker(&waker))
+        };
+        match outcome {
+            Poll::Ready(status) => self.ended(status.ok()),
+            Poll::Pending if since.elapsed() >= 2 * ENDS_WITHIN => self.ended(None),
+            Poll::Pending => {
+                if since.elapsed() >= ENDS_WITHIN {
+                    self.child.kill_soon();
+                }
+                if self.set_timer(Instant::now() + ENDS_WITHIN).is_err() {
+                    self.ended(None);
+                }
+            }
+        }
+    }
+
+    /// The same, by a thread that waits.
+    pub(super) fn settle_patiently(&self, reader: &Reader, deadline: Option<Instant>) {
+        let Some(since) = reader.ended else { return };
+        if self.state().end.is_some() {
+            return;
+        }
+        let left = |within: Duration| {
+            let left = within.saturating_sub(since.elapsed());
+            deadline.map_or(left, |d| left.min(d.saturating_duration_since(Instant::now())))
+        };
+        let mut outcome = self.child.wait_timeout(left(ENDS_WITHIN));
+        if matches!(outcome, Ok(None)) && since.elapsed() >= ENDS_WITHIN {
+            self.child.kill_soon();
+            outcome = self.child.wait_timeout(left(2 * ENDS_WITHIN));
+        }
+        match outcome {
+            Ok(Some(status)) => self.ended(Some(status)),
+            Err(_) => self.ended(None),
+            Ok(None) if since.elapsed() >= 2 * ENDS_WITHIN => self.ended(None),
+            // The deadline is nearer; the next one waits for the rest.
+            Ok(None) => {}
+        }
+    }
+
+    fn ended(&self, status: Option<ExitStatus>) {
+        let mut ended = Ended {
+            status,
+            peak_memory: self.child.peak_memory(),
+            because: self.state().killed,
+            started: None,
+        };
+        // Before anybody is told of the end.
+        self.handlers.end_logs();
+        let mut told = Vec::new();
+        let mut state = self.state();
+        if state.end.is_some() {
+            return;
+        }
+        let before = state.fault.clone();
+        let open = state.book.all();
+        for (index, ticket) in open.iter().enumerate() {
+            let Some(place) = state.book.get(*ticket).map(|e| e.place) else { continue };
+            let unsent = state.outbox.take_out(place);
+            let begun = index == 0 || self.style == Style::Async;
+            ended.started = Some(begun && !unsent && !state.panicked);
+            let fault = before.clone().unwrap_or_else(|| Fault::Ended(ended.clone()));
+            told.extend(state.book.remove(*ticket).and_then(|e| e.slot).map(|s| (s, fault)));
+        }
+        ended.started = if open.is_empty() { None } else { Some(true) };
+        let lost = before.is_some() || !open.is_empty();
+        let good = !lost && state.finishing && status.is_none_or(|s| s.success());
+        let fault = (!good).then(|| before.unwrap_or(Fault::Ended(ended.clone())));
+        ended.started = Some(false);
+        state.fault.get_or_insert(Fault::Ended(ended));
+        state.end = Some(End { status, fault: fault.clone().filter(|_| lost) });
+        state.outbox.clear();
+        drop(state);
+        {
+            let _inside = Inside::of(self);
+            for (slot, fault) in told {
+                slot.fail(fault);
+            }
+            self.handlers.end(fault.map(Error::from));
+        }
+        let (seats, wakers) = {
+            let mut state = self.state();
+            let mut seats = state.room.clone();
+            seats.append(&mut state.end_seats);
+            (seats, std::mem::take(&mut state.room_wakers))
+        };
+        seats.iter().for_each(|s| s.ring());
+        wakers.into_iter().for_each(Waker::wake);
+        *lock(&self.exit) = None;
+        // This may be the last reference but the caller's.
+        let kept = lock(&self.kept).take();
+        drop(kept);
+    }
+
+    /// Waits until the process is gone; its status. An error if calls were lost.
+    pub(in super::super) fn wait_for_end(&self) -> Result<ExitStatus, Error> {
+        self.check()?;
+        if self.is_calling_back() {
+            return Err(Fault::WouldDeadlock.into());
+        }
+        let seat = Seat::new();
+        self.state().end_seats.push(Arc::clone(&seat));
+        let end = self
+            .wait(|| Arc::clone(&seat), None, || self.state().end.clone())
+            .expect("without a deadline there is an end");
+        match end {
+            End { fault: Some(fault), .. } => Err(fault.into()),
+            End { status: Some(status), .. } => Ok(status),
+            End { status: None, .. } => Err(crate::error::Kind::StatusLost.into()),
+        }
+    }
+
+    /// Lives on without a handle, until its end.
+    pub(in super::super) fn keep(&self) {
+        // In a fork of the program, it lives on in the one that it belongs to.
+        if !self.is_ours() || self.state().end.is_some() {
+            return;
+        }
+        *lock(&self.kept) = self.me.upgrade();
+        if self.watch().is_err() {
+            // No thread can be had to look after it.
+            drop(lock(&self.kept).take());
+        }
+        if self.state().end.is_some() {
+            drop(lock(&self.kept).take());
+        }
+    }
+}
+
+/// Has a connection looked at again, by the hub.
+struct Poke(Weak<Conn>);
+
+impl Wake for Poke {
+    fn wake(self: Arc<Self>) {
+        if let Some(conn) = self.0.upgrade() {
+            let _ = conn.set_timer(Instant::now());
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Receiving: who reads, and how long he waits.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::super::frame::Malformed;
+use super::super::inbox::{Arrived, Bad, Filled};
+use super::{Conn, Reader, lock};
+use crate::error::Fault;
+use crate::lead::Seat;
+use crate::sys::ring::Nonsense;
+
+impl Conn {
+    /// Waits until `done` has a result, handing out what arrives meanwhile. `sit` makes a
+    /// seat that is rung when it has.
+    pub(in super::super) fn wait<T>(
+        &self,
+        sit: impl FnMut() -> Arc<Seat>,
+        deadline: Option<Instant>,
+        done: impl FnMut() -> Option<T>,
+    ) -> Option<T> {
+        let result = self.lead.wait_on(sit, deadline, done, |deadline| self.pump(deadline));
+        self.arm();
+        result
+    }
+
+    /// Hands out what has arrived, without waiting.
+    pub(in super::super) fn look(&self) {
+        if !self.is_calling_back() {
+            self.lead.poll(|| self.drain());
+            self.arm();
+        }
+    }
+
+    pub(super) fn drain(&self) {
+        let mut reader = lock(&self.reader);
+        loop {
+            while self.step(&mut reader) {}
+            if reader.ended.is_some() || !self.fill(&mut reader, false) {
+                break;
+            }
+        }
+        if reader.ended.is_some() {
+            self.settle(&reader);
+        }
+    }
+
+    /// Hands out one frame, waiting for it until the deadline.
+    fn pump(&self, deadline: Option<Instant>) {
+        if self.watched.load(Ordering::Acquire) {
+            self.set_interest(|interest| interest.read = false);
+        }
+        let mut reader = lock(&self.reader);
+        if self.step(&mut reader) {
+            return;
+        }
+        if reader.ended.is_some() {
+            self.settle_patiently(&reader, deadline);
+            return;
+        }
+        let (hungry, blocked) = {
+            let state = self.state();
+            (state.is_worker_hungry(), state.blocked || state.refusal.is_some())
+        };
+        if hungry || blocked || deadline.is_some() {
+            self.flush();
+        }
+        let waits_to_send = self.state().blocked;
+        if deadline.is_none() && !waits_to_send {
+            self.fill(&mut reader, true);
+            return;
+        }
+        if self.fill(&mut reader, false) {
+            return;
+        }
+        let events =
+            PollFlags::POLLIN | if waits_to_send { PollFlags::POLLOUT } else { PollFlags::empty() };
+        let mut polled = [PollFd::new(self.child.stream().as_fd(), events)];
+        let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // Rounded up: a poll of 0 ms would spin through the last millisecond.
+            PollTimeout::try_from(left + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX)
+        });
+        let position = reader.inbox.consumed();
+        let ring = self.ring.get();
+        if ring.is_none_or(|ring| ring.sleep(position)) {
+            // What there is to do is found by the next turn.
+            let _ = poll(&mut polled, timeout);
+            ring.inspect(|ring| ring.wake());
+        }
+    }
+
+    /// Reads once. Whether something has come, the end included.
+    fn fill(&self, reader: &mut Reader, wait: bool) -> bool {
+        let Reader { inbox, spin, .. } = reader;
+        let socket = self.child.stream();
+        let ring = self.ring.get();
+        let position = inbox.consumed();
+        let inbox = std::cell::RefCell::new(inbox);
+        let mut looks = 0;
+        let mut look = || {
+            if let Some(ring) = ring {
+                if ring.has(position) {
+                    return Some(Ok(Filled::Some));
+                }
+                // Most comes through the ring, and a look there costs no system call.
+                looks += 1;
+                if wait && looks % 32 != 1 {
+                    return None;
+                }
+            }
+            match inbox.borrow_mut().fill(socket, false) {
+                Ok(Filled::Nothing) => None,
+                other => Some(other),
+            }
+        };
+        let filled = if wait {
+            let sleep = || {
+                self.flush();
+                if self.state().blocked {
+                    return Ok(Filled::Some);
+                }
+                if ring.is_some_and(|ring| !ring.sleep(position)) {
+                    return Ok(Filled::Some);
+                }
+                let filled = inbox.borrow_mut().fill(socket, true);
+                ring.inspect(|ring| ring.wake());
+                filled
+            };
+            spin.wait(look, sleep)
+        } else {
+            look().unwrap_or(Ok(Filled::Nothing))
+        };
+        match filled {
+            Ok(Filled::Some) => true,
+            Ok(Filled::Nothing) => false,
+            Ok(Filled::End) => {
+                // Nothing whole is left; what came with half a frame is nobody's.
+                reader.inbox.clear();
+                self.read_ended(reader);
+                true
+            }
+            Err(Bad::Malformed(why)) => {
+                self.break_off(reader, Fault::Protocol(why.0));
+                true
+            }
+            Err(Bad::Io(_)) => {
+                self.read_ended(reader);
+                true
+            }
+        }
+    }
+
+    /// Hands out one frame, if a whole one is there.
+    fn step(&self, reader: &mut Reader) -> bool {
+        if reader.broken {
+            return false;
+        }
+        let Reader { inbox, record, .. } = reader;
+        let ring = self.ring.get().map_or(Ok(false), |r| r.pop(inbox.consumed(), record));
+        let arrived = match ring {
+            // What is in the ring for this place was made before what comes next here.
+            Ok(true) => Arrived::whole(record).map(Some),
+            Ok(false) => inbox.next(),
+            Err(Nonsense) => Err(Malformed("nonsense in the ring")),
+        };
+        let handed_out = match arrived {
+            Ok(None) => return false,
+            Ok(Some(arrived)) => self.hand_out(arrived),
+            Err(why) => Err(Fault::Protocol(why.0)),
+        };
+        self.position.store(reader.inbox.consumed(), Ordering::Relaxed);
+        if let Err(fault) = handed_out {
+            self.break_off(reader, fault);
+        }
+        true
+    }
+}

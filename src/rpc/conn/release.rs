@@ -1,0 +1,132 @@
+//! How calls and handles are let go: cancelled, timed out, dropped, finished.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::super::frame::{Frame, Kind};
+use super::super::worker::Style;
+use super::hand_out::Inside;
+use super::{Conn, State, Ticket};
+use crate::error::Fault;
+
+/// A cancelled call that waits in a synchronous worker is skipped there. But it may have
+/// begun just then: so if it is the first of all open calls for as long as this, the
+/// process is killed, as for any call that runs.
+const SKIPS_WITHIN: Duration = Duration::from_secs(1);
+
+impl Conn {
+    /// Ends a call for its caller, and as far as possible in the worker.
+    pub(in super::super) fn cancel(&self, ticket: Ticket, fault: Fault) {
+        if !self.is_ours() {
+            return;
+        }
+        let Some(slot) = self.state().book.get(ticket).and_then(|e| e.slot.take()) else { return };
+        {
+            // Before the worker learns of it: the one who waits wakes with its answer, and
+            // then has to find this.
+            let _inside = Inside::of(self);
+            slot.fail(fault.clone());
+        }
+        let mut state = self.state();
+        let first = state.book.first();
+        let Some(place) = state.book.get(ticket).map(|entry| entry.place) else { return };
+        if state.outbox.take_out(place) {
+            state.book.remove(ticket);
+            self.tell_room(state);
+        } else if self.style == Style::Sync && first == Some(ticket) {
+            let timed_out = matches!(fault, Fault::Timeout);
+            let why = if timed_out { "a call timed out" } else { "a call was cancelled" };
+            state.killed.get_or_insert(why);
+            drop(state);
+            self.child.kill_soon();
+        } else {
+            state.outbox.push(Frame::plain(Kind::Cancel, ticket.call, &()));
+            let looks_after = self.style == Style::Sync;
+            state.skipped += usize::from(looks_after);
+            drop(state);
+            self.flush();
+            if looks_after {
+                // What is before it may be answered already. Without a hub, whoever
+                // waits next finds out.
+                let _ = self.set_timer(Instant::now());
+            }
+        }
+    }
+
+    /// When the time of an open call is up.
+    pub(in super::super) fn due(&self, ticket: Ticket) -> Option<Instant> {
+        self.timeout?;
+        self.state().book.get(ticket)?.deadline
+    }
+
+    /// A call has been answered. Whether the one that is first now has to be looked
+    /// after: it was cancelled.
+    pub(super) fn note_stuck(&self, state: &mut State, answered_nobody: bool) -> bool {
+        if state.skipped == 0 {
+            return false;
+        }
+        state.skipped -= usize::from(answered_nobody && state.skipped > 0);
+        let Some(first) = state.book.first() else { return false };
+        let cancelled = state.book.get(first).is_some_and(|e| e.slot.is_none());
+        let known = state.stuck.is_some_and(|(ticket, _)| ticket == first);
+        if !cancelled || known {
+            return false;
+        }
+        state.stuck = Some((first, Instant::now()));
+        true
+    }
+
+    /// For [`note_stuck`](Conn::note_stuck).
+    pub(super) fn look_after_stuck(&self) {
+        let _ = self.set_timer(Instant::now() + SKIPS_WITHIN);
+    }
+
+    /// Kills the process if a cancelled call runs on.
+    pub(super) fn end_stuck(&self) {
+        let mut state = self.state();
+        let Some((stuck, since)) = state.stuck else { return };
+        if since.elapsed() < SKIPS_WITHIN || state.book.first() != Some(stuck) {
+            return;
+        }
+        state.stuck = None;
+        state.killed.get_or_insert("a call ran on after it was cancelled, or out of time");
+        drop(state);
+        self.child.kill_soon();
+    }
+
+    /// A call of which the handle was dropped.
+    pub(in super::super) fn abandoned(&self) {
+        let orphaned = {
+            let mut state = self.state();
+            state.abandoned = true;
+            state.orphaned
+        };
+        if orphaned {
+            self.keep();
+        }
+    }
+
+    /// No more calls: the worker may end once it has done them all.
+    pub(in super::super) fn finish(&self) {
+        if self.is_ours() {
+            self.state().finishing = true;
+            self.flush();
+        }
+    }
+
+    /// The `Rpc` is gone.
+    pub(in super::super) fn orphaned(&self) {
+        self.finish();
+        let unattended = {
+            let mut state = self.state();
+            state.orphaned = true;
+            // Nobody may wait for them, and still they are to be done: the worker cannot
+            // go on without somebody who reads.
+            let open = state.book.open() > 0;
+            state.outbox.bytes() > 0 || (state.abandoned && open)
+        };
+        if unattended || self.handlers.any() || self.calls_back.load(Ordering::Relaxed) {
+            self.keep();
+        }
+    }
+}

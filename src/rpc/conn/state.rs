@@ -1,0 +1,101 @@
+//! What a connection knows of its calls and of what it has to send, behind one lock.
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use super::super::outbox::Outbox;
+use super::super::refusal::{Refusal, Window};
+use super::book::{Book, Ticket};
+use super::end::End;
+use crate::error::Fault;
+use crate::lead::Seat;
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) book: Book,
+    pub(super) outbox: Outbox,
+    /// Somebody is writing.
+    pub(super) writing: bool,
+    /// The next frame's descriptors are not taken for now; when they will be tried again.
+    pub(super) refusal: Option<(Refusal, Instant)>,
+    pub(super) window: Window,
+    /// The socket has no room.
+    pub(super) blocked: bool,
+    /// The hub has been asked to send what is queued.
+    pub(super) send_asked: bool,
+    /// It has been asked to hand out what was left.
+    pub(super) look_asked: bool,
+    /// Calls since something was sent.
+    pub(super) unsent: usize,
+    /// How often there was no need to, in a row.
+    pub(super) asked_in_vain: u32,
+    /// No more calls will be made; once all is sent, the worker is told.
+    pub(super) finishing: bool,
+    pub(super) shut: bool,
+    /// The same, of an asynchronous worker, by a frame.
+    pub(super) told_finish: bool,
+    /// Writing has failed: what is queued will not be sent.
+    pub(super) cut_off: bool,
+    /// Handles are gone; calls may still be waited for.
+    pub(super) orphaned: bool,
+    /// A call's handle was dropped before its answer came.
+    pub(super) abandoned: bool,
+    /// Open calls that were cancelled and that the worker may skip.
+    pub(super) skipped: usize,
+    /// One of them that is the first of all open calls, and since when.
+    pub(super) stuck: Option<(Ticket, Instant)>,
+    /// The worker panicked, and begins no other call.
+    pub(super) panicked: bool,
+    pub(super) timer_set: bool,
+    pub(super) ring_offered: bool,
+    /// Why the process was killed, and which call is to blame.
+    pub(super) killed: Option<&'static str>,
+    /// What every call gets from now on.
+    pub(super) fault: Option<Fault>,
+    pub(super) end: Option<End>,
+    pub(super) room: Vec<Arc<Seat>>,
+    pub(super) room_wakers: Vec<Waker>,
+    pub(super) end_seats: Vec<Arc<Seat>>,
+}
+
+/// A call may wait so long for others, to be sent with them, if nobody waits for it: then
+/// the hub sends it. While the worker has enough to do it looks again after twice and four
+/// times as long, and then sends it: 350 us in all.
+pub(super) const SEND_WITHIN: Duration = Duration::from_micros(50);
+const SEND_LATEST: u32 = 2;
+
+impl State {
+    /// Few of the open calls have been sent, so the worker may be idle soon.
+    pub(super) fn is_worker_hungry(&self) -> bool {
+        2 * self.unsent >= self.book.open()
+    }
+
+    /// When to look again whether something has to be sent.
+    pub(super) fn send_time(&self) -> Instant {
+        Instant::now() + SEND_WITHIN * (1 << self.asked_in_vain)
+    }
+
+    /// The hub was asked to send. Whether it shall; and when it is to be asked again.
+    pub(super) fn asked_to_send(&mut self) -> (bool, Option<Instant>) {
+        if !self.send_asked {
+            return (false, None);
+        }
+        if self.outbox.is_empty() {
+            self.send_asked = false;
+            return (false, None);
+        }
+        // One that has enough to do may be waiting for these very calls. And what has been
+        // answered counts as open while nobody reads.
+        let hungry = self.is_worker_hungry();
+        if hungry || self.asked_in_vain == SEND_LATEST {
+            self.send_asked = false;
+            if hungry {
+                self.asked_in_vain = 0;
+            }
+            return (true, None);
+        }
+        self.asked_in_vain += 1;
+        (false, Some(self.send_time()))
+    }
+}

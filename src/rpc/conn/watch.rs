@@ -1,0 +1,149 @@
+//! What the hub does for a connection: reads where no thread waits, writes what had no
+//! room, and keeps deadlines.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use super::{Conn, SEND_WITHIN, lock};
+use crate::error::{Error, Fault};
+use crate::hub::{Interest, Watched};
+
+impl Conn {
+    /// From now on somebody is to be told without waiting: the hub reads where no waiting
+    /// thread does.
+    pub(in super::super) fn watch(&self) -> Result<(), Error> {
+        if !self.watched.load(Ordering::Acquire) {
+            self.join_hub()?;
+            self.watched.store(true, Ordering::Release);
+        }
+        self.arm();
+        Ok(())
+    }
+
+    fn join_hub(&self) -> Result<(), Error> {
+        if self.hub_key.load(Ordering::Acquire) == 0 {
+            // It is gone only for a drop, after which nothing arrives.
+            if let Some(conn) = self.me.upgrade() {
+                self.home.hub_add(&(conn as Arc<dyn Watched>))?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn arm_write(&self) {
+        // Without a hub, whoever waits next sends the rest.
+        let _ = self.join_hub();
+        self.set_interest(|interest| interest.write = true);
+    }
+
+    pub(super) fn arm(&self) {
+        if !self.watched.load(Ordering::Acquire) {
+            return;
+        }
+        if self.read_ended.load(Ordering::Acquire) {
+            // There would be the end to read, again and again.
+            if self.is_unsettled() {
+                let _ = self.set_timer(Instant::now());
+            }
+        } else {
+            self.lead.if_idle(|| {
+                self.set_interest(|interest| interest.read = true);
+                let position = self.position.load(Ordering::Relaxed);
+                if self.ring.get().is_some_and(|ring| !ring.sleep(position)) {
+                    // There is a hub, since it is watched.
+                    let _ = self.set_timer(Instant::now());
+                }
+                self.leave_none();
+            });
+        }
+    }
+
+    /// Whoever has led took no more than up to its own reply. What is behind it has left
+    /// the socket already, so no event tells the hub of it.
+    fn leave_none(&self) {
+        let left = self.reader.try_lock().is_ok_and(|reader| {
+            !reader.broken && reader.ended.is_none() && reader.inbox.has_frame()
+        });
+        if left && !std::mem::replace(&mut self.state().look_asked, true) {
+            // There is a hub: it watches.
+            let _ = self.set_timer(Instant::now() + SEND_WITHIN);
+        }
+    }
+
+    pub(super) fn set_interest(&self, change: impl FnOnce(&mut Interest)) {
+        if self.hub_key.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let mut interest = lock(&self.interest);
+        let before = *interest;
+        change(&mut interest);
+        if *interest != before {
+            self.home.hub_set(self, *interest);
+        }
+    }
+
+    pub(super) fn set_timer(&self, time: Instant) -> Result<(), Error> {
+        self.home.hub()?.at(time, self.me.clone());
+        Ok(())
+    }
+}
+
+impl Watched for Conn {
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.child.stream().as_fd()
+    }
+
+    fn hub_key(&self) -> &AtomicU64 {
+        &self.hub_key
+    }
+
+    fn hub_event(self: Arc<Conn>) {
+        *lock(&self.interest) = Interest::default();
+        self.flush();
+        if self.watched.load(Ordering::Acquire) {
+            self.lead.poll(|| self.drain());
+        }
+        self.arm();
+    }
+
+    fn hub_timer(self: Arc<Conn>) {
+        let look = {
+            let mut state = self.state();
+            let due = state.book.next_deadline().is_some_and(|d| d <= Instant::now());
+            let asked = std::mem::take(&mut state.look_asked);
+            asked || due || state.skipped > 0
+        };
+        if look {
+            // What has been answered in time is not late because nobody has read it.
+            self.look();
+        }
+        self.end_stuck();
+        let (overdue, again, (send, send_later)) = {
+            let mut state = self.state();
+            state.timer_set = false;
+            let again = state.refusal.is_some();
+            (state.book.overdue(Instant::now()), again, state.asked_to_send())
+        };
+        if again || send || send_later.is_some_and(|time| self.set_timer(time).is_err()) {
+            self.flush();
+        }
+        for ticket in overdue {
+            self.cancel(ticket, Fault::Timeout);
+        }
+        let next = {
+            let mut state = self.state();
+            let next = state.book.next_deadline().filter(|_| !state.timer_set);
+            state.timer_set |= next.is_some();
+            next
+        };
+        if let Some(next) = next {
+            // There is a hub: this is its thread.
+            let _ = self.set_timer(next);
+        }
+        if self.watched.load(Ordering::Acquire) || lock(&self.exit).is_some() {
+            self.look();
+        }
+    }
+}

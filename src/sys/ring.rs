@@ -1,0 +1,281 @@
+//! Memory that two processes share, through which records go one way.
+//!
+//! One process writes, one reads. What is written is there at once; the reader is told
+//! (by other means) only if it sleeps. Neither trusts the other: the reader copies a
+//! record before it looks at it, and believes no number that it finds.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+use super::memfd;
+
+/// Bytes for records.
+const ROOM: usize = 64 * 1024;
+/// They begin at the second page; on the first are three numbers, a cache line each.
+const START: usize = 4096;
+const TAIL: usize = 0;
+const HEAD: usize = 64;
+const SLEEPS: usize = 128;
+/// Length and position, before each record.
+const HEADER: usize = 16;
+/// The longest record.
+pub(crate) const RECORD: usize = 4096;
+
+/// The other side has written nonsense.
+#[derive(Debug)]
+pub(crate) struct Nonsense;
+
+#[derive(Debug)]
+pub(crate) struct Ring {
+    map: NonNull<u8>,
+    /// How far this side has read or written: the other side cannot change that.
+    own: AtomicU64,
+}
+
+// SAFETY: the mapping stays until the drop, and is only used through atomics and through
+// copies of the parts that these give to one side or the other.
+unsafe impl Send for Ring {}
+// SAFETY: the same; `push` and `pop` are called by one thread at a time, as they say.
+unsafe impl Sync for Ring {}
+
+impl Ring {
+    /// A new one, empty, and the file that the other process maps. It cannot shrink
+    /// under those who use it.
+    pub(crate) fn create() -> io::Result<(Ring, OwnedFd)> {
+        let file = memfd::sealed_size(START + ROOM)?;
+        let ring = Ring::map(&file)?;
+        // Until the reader knows of it.
+        ring.sleeps().store(1, Ordering::Relaxed);
+        Ok((ring, file))
+    }
+
+    /// One that another process has made.
+    pub(crate) fn map(file: &OwnedFd) -> io::Result<Ring> {
+        let size = std::fs::File::from(file.try_clone()?).metadata()?.len();
+        if size != (START + ROOM) as u64 {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        // SAFETY: a new mapping of a file of this size, at an address of the kernel's
+        // choice.
+        let map = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                START + ROOM,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                file.as_fd().as_raw_fd(),
+                0,
+            )
+        };
+        if map == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let map = NonNull::new(map.cast()).ok_or(io::Error::from_raw_os_error(libc::ENOMEM))?;
+        Ok(Ring { map, own: AtomicU64::new(0) })
+    }
+
+    fn number(&self, at: usize) -> &AtomicU64 {
+        // SAFETY: within the first page, aligned, and only ever used as this atomic.
+        unsafe { &*self.map.as_ptr().add(at).cast::<AtomicU64>() }
+    }
+
+    fn sleeps(&self) -> &AtomicU32 {
+        // SAFETY: as in `number`.
+        unsafe { &*self.map.as_ptr().add(SLEEPS).cast::<AtomicU32>() }
+    }
+
+    /// Writes a record. `false`: there is no room now. By one thread at a time, of the
+    /// writing process.
+    pub(crate) fn push(&self, position: u64, record: &[u8]) -> bool {
+        let tail = self.own.load(Ordering::Relaxed);
+        let head = self.number(HEAD).load(Ordering::Acquire);
+        let used = tail.wrapping_sub(head);
+        let needed = HEADER + record.len().next_multiple_of(8);
+        if record.len() > RECORD || used > ROOM as u64 || ROOM - (used as usize) < needed {
+            return false;
+        }
+        let mut header = [0; HEADER];
+        header[..4].copy_from_slice(&(record.len() as u32).to_ne_bytes());
+        header[8..].copy_from_slice(&position.to_ne_bytes());
+        self.copy_in(tail, &header);
+        self.copy_in(tail + HEADER as u64, record);
+        let tail = tail + needed as u64;
+        self.own.store(tail, Ordering::Relaxed);
+        self.number(TAIL).store(tail, Ordering::Release);
+        true
+    }
+
+    /// Whether the reader has to be woken; it is told once. After a push.
+    pub(crate) fn must_wake(&self) -> bool {
+        // With the fence in `sleep`: either this sees that it sleeps, or it sees what was
+        // pushed.
+        fence(Ordering::SeqCst);
+        self.sleeps().load(Ordering::Relaxed) != 0 && self.sleeps().swap(0, Ordering::AcqRel) != 0
+    }
+
+    /// Whether the reader sleeps, as far as one can see.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.sleeps().load(Ordering::Relaxed) != 0
+    }
+
+    /// Puts the next record into `buffer`, if it belongs at `position`. By one thread at
+    /// a time, of the reading process.
+    pub(crate) fn pop(&self, position: u64, buffer: &mut Vec<u8>) -> Result<bool, Nonsense> {
+        let head = self.own.load(Ordering::Relaxed);
+        let used = self.number(TAIL).load(Ordering::Acquire).wrapping_sub(head);
+        if used == 0 {
+            return Ok(false);
+        }
+        if used > ROOM as u64 || used < HEADER as u64 {
+            return Err(Nonsense);
+        }
+        let mut header = [0; HEADER];
+        self.copy_out(head, &mut header);
+        let [a, b, c, d, _, _, _, _, place @ ..] = header;
+        let length = u32::from_ne_bytes([a, b, c, d]) as usize;
+        let needed = HEADER + length.next_multiple_of(8);
+        if length > RECORD || needed as u64 > used {
+            return Err(Nonsense);
+        }
+        if u64::from_ne_bytes(place) != position {
+            return Ok(false);
+        }
+        buffer.clear();
+        buffer.resize(length, 0);
+        self.copy_out(head + HEADER as u64, buffer);
+        let head = head + needed as u64;
+        self.own.store(head, Ordering::Relaxed);
+        self.number(HEAD).store(head, Ordering::Release);
+        Ok(true)
+    }
+
+    /// Whether there is anything to read at `position`.
+    pub(crate) fn has(&self, position: u64) -> bool {
+        let head = self.own.load(Ordering::Relaxed);
+        if self.number(TAIL).load(Ordering::Acquire) == head {
+            return false;
+        }
+        let mut place = [0; 8];
+        self.copy_out(head + 8, &mut place);
+        u64::from_ne_bytes(place) == position
+    }
+
+    /// The reader is about to sleep, and wants to be woken. `false`: it must not, as
+    /// there is something to read at `position`. (What belongs elsewhere comes after
+    /// something that wakes it.)
+    pub(crate) fn sleep(&self, position: u64) -> bool {
+        self.sleeps().store(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if !self.has(position) {
+            return true;
+        }
+        self.sleeps().store(0, Ordering::Relaxed);
+        false
+    }
+
+    /// The reader is awake.
+    pub(crate) fn wake(&self) {
+        if self.is_asleep() {
+            self.sleeps().store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn copy_in(&self, at: u64, bytes: &[u8]) {
+        let at = at as usize % ROOM;
+        let first = bytes.len().min(ROOM - at);
+        // SAFETY: both parts lie within the room, and the indices give it to this side.
+        unsafe {
+            let start = self.map.as_ptr().add(START);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), start.add(at), first);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr().add(first), start, bytes.len() - first);
+        }
+    }
+
+    fn copy_out(&self, at: u64, bytes: &mut [u8]) {
+        let at = at as usize % ROOM;
+        let first = bytes.len().min(ROOM - at);
+        // SAFETY: as in `copy_in`. A peer that writes here out of turn garbles the copy,
+        // which is checked like anything that was received.
+        unsafe {
+            let start = self.map.as_ptr().add(START);
+            std::ptr::copy_nonoverlapping(start.add(at), bytes.as_mut_ptr(), first);
+            std::ptr::copy_nonoverlapping(
+                start,
+                bytes.as_mut_ptr().add(first),
+                bytes.len() - first,
+            );
+        }
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // SAFETY: the whole of the mapping, to which nothing refers any more.
+        unsafe { libc::munmap(self.map.as_ptr().cast(), START + ROOM) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (Ring, Ring) {
+        let (reader, file) = Ring::create().unwrap();
+        (reader, Ring::map(&file).unwrap())
+    }
+
+    #[test]
+    fn records_come_out_as_they_went_in_around_the_end() {
+        let (reader, writer) = pair();
+        let mut buffer = Vec::new();
+        for round in 0..5000u64 {
+            let record = vec![round as u8; (round as usize * 37) % RECORD];
+            assert!(writer.push(round, &record));
+            assert!(!reader.pop(round + 1, &mut buffer).unwrap(), "it belongs elsewhere");
+            assert!(reader.pop(round, &mut buffer).unwrap());
+            assert_eq!(buffer, record);
+            assert!(!reader.pop(round, &mut buffer).unwrap());
+        }
+    }
+
+    #[test]
+    fn what_has_no_room_is_refused() {
+        let (reader, writer) = pair();
+        let mut count = 0;
+        while writer.push(0, &[7; 1000]) {
+            count += 1;
+        }
+        assert_eq!(count, ROOM / (HEADER + 1000));
+        let mut buffer = Vec::new();
+        assert!(reader.pop(0, &mut buffer).unwrap());
+        assert!(writer.push(0, &[8; 1000]));
+        assert!(!writer.push(0, &[0; RECORD + 1]));
+    }
+
+    #[test]
+    fn one_who_sleeps_is_woken_once() {
+        let (reader, writer) = pair();
+        assert!(writer.must_wake(), "it begins asleep");
+        assert!(reader.sleep(0));
+        assert!(writer.push(0, b"x"));
+        assert!(writer.must_wake());
+        assert!(!writer.must_wake());
+        assert!(reader.sleep(1), "that is not for now");
+        assert!(!reader.sleep(0), "there is something to read");
+    }
+
+    #[test]
+    fn nonsense_is_noticed() {
+        let (reader, writer) = pair();
+        let mut buffer = Vec::new();
+        writer.number(TAIL).store(u64::MAX, Ordering::Release);
+        assert!(reader.pop(0, &mut buffer).is_err());
+        writer.number(TAIL).store(8, Ordering::Release);
+        assert!(reader.pop(0, &mut buffer).is_err());
+        writer.number(TAIL).store(24, Ordering::Release);
+        writer.copy_in(0, &u32::MAX.to_ne_bytes());
+        assert!(reader.pop(0, &mut buffer).is_err());
+    }
+}
