@@ -4,7 +4,12 @@
 //! argument, or opt in themselves with `offshoot::early!()`.
 
 pub mod block_on;
+pub mod false_worker;
 pub mod forge;
+pub mod hear;
+pub mod logged;
+pub mod lying;
+pub mod marked;
 pub mod probe;
 pub mod proc;
 pub mod program;

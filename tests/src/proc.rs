@@ -39,3 +39,21 @@ pub fn children_of(pid: u32) -> Vec<u32> {
 pub fn threads() -> usize {
     fs::read_dir("/proc/self/task").expect("/proc is mounted").count()
 }
+
+/// A field of /proc/PID/status that is in kB, in bytes.
+fn status_bytes(pid: &str, field: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|l| l.strip_prefix(field)).expect("all have it");
+    let kib = line.trim_start_matches(':').trim().trim_end_matches(" kB");
+    1024 * kib.parse::<u64>().expect("a number of kB")
+}
+
+/// The largest resident set that a process (`self`, or its id) has had, in bytes.
+pub fn peak_memory(pid: &str) -> u64 {
+    status_bytes(pid, "VmHWM")
+}
+
+/// The resident set of a process (`self`, or its id), in bytes.
+pub fn memory(pid: &str) -> u64 {
+    status_bytes(pid, "VmRSS")
+}

@@ -15,6 +15,11 @@ fn here(start: offshoot::Start) -> std::process::ExitCode {
     (start.args.len() as u8).into()
 }
 
+#[offshoot::worker(crate = offshoot_downstream::offshoot)]
+fn tell(n: u32) -> String {
+    n.to_string()
+}
+
 fn said(child: offshoot::Child) -> String {
     let mut said = String::new();
     child.stream().read_to_string(&mut said).unwrap();
@@ -69,6 +74,19 @@ fn it_makes_processes_itself() {
 }
 
 #[test]
+fn its_workers_are_called_by_value_and_by_itself() {
+    within(DEADLINE, || {
+        let call = offshoot::spawn(downstream::letters, ("letters".to_owned(), 't')).unwrap();
+        assert_eq!(call.wait().unwrap(), 2);
+        assert_eq!(downstream::letters.name(), "offshoot_downstream::text::letters");
+        let (said, count) = downstream::add_elsewhere(&["do", "re"]).unwrap();
+        assert_eq!((said, count), (vec!["DO".to_owned(), "RE".to_owned()], 3));
+        let call = downstream::offshoot::spawn(tell, 7).unwrap();
+        assert_eq!(call.wait().unwrap(), "7");
+    });
+}
+
+#[test]
 fn a_re_exported_library_is_the_same_library() {
     within(DEADLINE, || {
         let child = downstream::offshoot::Process::new().unwrap().send_arg("a").run(here).unwrap();
@@ -81,8 +99,11 @@ fn the_doctor_lists_all_names() {
     let doctor = offshoot::doctor();
     let expected = [
         "downstream::here",
+        "downstream::tell",
         "named by its library",
+        "offshoot_downstream::text::hidden::add",
         "offshoot_downstream::text::hidden::count",
+        "offshoot_downstream::text::letters",
         "offshoot_downstream::text::load",
         "offshoot_downstream::text::shout",
     ];

@@ -193,6 +193,26 @@ fn started_through_a_link() {
 }
 
 #[test]
+fn started_by_a_script() {
+    on_each(&ALL, |program| {
+        let dir = tempfile::tempdir().expect("there is room");
+        let script = dir.path().join("script");
+        let text = format!("#!{program} basic\n");
+        let made = Command::new("/bin/sh")
+            .args(["-c", "printf %s \"$1\" >\"$0\" && chmod +x \"$0\""])
+            .args([script.as_os_str(), text.as_ref()])
+            .status();
+        assert!(made.expect("it can be started").success());
+        // What was executed, by name, is not the program.
+        for early in ["0", "1"] {
+            let road = if early == "0" { "ReExec" } else { road(program) };
+            let output = run_command(Command::new(&script).env("OFFSHOOT_EARLY", early));
+            assert_eq!(said(&output), format!("main {road}\n"));
+        }
+    });
+}
+
+#[test]
 fn started_without_an_environment() {
     on_each(&ALL, |program| {
         let output = run_command(Command::new(program).arg("basic").env_clear());

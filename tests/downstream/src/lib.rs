@@ -28,9 +28,24 @@ pub mod text {
         LOADED.lock().unwrap_or_else(|e| e.into_inner()).extend(args.text());
     }
 
+    /// How often a letter is in a text.
+    #[offshoot::worker]
+    pub fn letters(text: String, letter: char) -> usize {
+        text.chars().filter(|c| *c == letter).count()
+    }
+
     /// Registered, although nobody outside can name it.
     pub mod hidden {
         use offshoot::Start;
+
+        /// Adds to what was loaded; how much that is now.
+        #[offshoot::worker]
+        pub(crate) fn add(cx: &offshoot::Context<String>, word: String) -> usize {
+            cx.event(&word.to_uppercase());
+            let mut loaded = super::LOADED.lock().unwrap_or_else(|e| e.into_inner());
+            loaded.push(word);
+            loaded.len()
+        }
 
         /// Ends with the number of its arguments.
         #[offshoot::entry]
@@ -46,7 +61,7 @@ pub mod text {
     }
 }
 
-pub use text::{load, shout};
+pub use text::{letters, load, shout};
 
 /// What a program calls that knows nothing of processes: the library makes its own.
 ///
@@ -58,4 +73,21 @@ pub fn count_elsewhere(words: &[&str]) -> Result<Option<i32>, offshoot::Error> {
         process = process.send_arg(word);
     }
     Ok(process.run(text::hidden::count)?.wait()?.code())
+}
+
+/// The same with calls: what the other process has said and counted.
+///
+/// # Errors
+/// As those of `offshoot`.
+pub fn add_elsewhere(words: &[&str]) -> Result<(Vec<String>, usize), offshoot::Error> {
+    let rpc = offshoot::Process::new()?.setup(text::load, ["first"]).rpc(text::hidden::add);
+    let rpc = rpc.start()?;
+    let said = rpc.events();
+    let calls: Vec<_> = words.iter().map(|word| rpc.call((*word).to_owned())).collect();
+    let mut count = 0;
+    for call in calls {
+        count = call.wait()?;
+    }
+    rpc.finish()?;
+    Ok((said.iter().collect(), count))
 }

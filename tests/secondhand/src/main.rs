@@ -20,6 +20,12 @@ fn tell(mut start: Start) -> std::io::Result<()> {
     write!(start.stream, "prepared {}", PREPARED.load(Ordering::Relaxed))
 }
 
+#[offshoot::worker(name = "add", crate = offshoot_downstream::offshoot)]
+fn add(cx: &offshoot::Context<u32>, a: u32, b: u32) -> u32 {
+    cx.event(&PREPARED.load(Ordering::Relaxed));
+    a + b
+}
+
 #[offshoot::main(crate = offshoot_downstream::offshoot)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut told = String::new();
@@ -28,6 +34,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert!(child.wait()?.success());
     let bad = Process::new()?.setup(prepare, ["many"]).run(tell).expect_err("not a number");
     assert!(bad.is_setup(), "{bad}");
+    let rpc = Process::new()?.setup(prepare, ["43"]).rpc(add).start()?;
+    let prepared = rpc.events();
+    println!("2 + 3 = {}, prepared {}", rpc.call((2, 3)).wait()?, prepared.recv()?);
     println!("{:?}; {told}", offshoot::doctor().road);
     println!("{:?}", offshoot::doctor().entries);
     Ok(())

@@ -8,10 +8,12 @@ fn a_program_of_edition_2021_without_a_dependency_on_the_library_itself() {
     assert_eq!(
         output.lines().collect::<Vec<_>>(),
         [
+            "2 + 3 = 5, prepared 43",
             "MainCaught; prepared 42",
             // The crate in between is linked, so what it registers is there as well.
-            "[\"named by its library\", \"offshoot_downstream::text::hidden::count\", \
-             \"offshoot_downstream::text::load\", \"offshoot_downstream::text::shout\", \
+            "[\"add\", \"named by its library\", \"offshoot_downstream::text::hidden::add\", \
+             \"offshoot_downstream::text::hidden::count\", \
+             \"offshoot_downstream::text::letters\", \"offshoot_downstream::text::load\", \"offshoot_downstream::text::shout\", \
              \"offshoot_secondhand::prepare\", \"tell\"]",
         ]
     );

@@ -1,7 +1,7 @@
 //! Programs that reap whatever they can.
 
 use std::os::unix::process::ExitStatusExt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::thread;
 
 use nix::errno::Errno;
@@ -104,15 +104,16 @@ fn ignores(_: &[String]) {
 }
 
 static REAPED: AtomicUsize = AtomicUsize::new(0);
+/// The last ones.
+static PIDS: [AtomicI32; 64] = [const { AtomicI32::new(0) }; 64];
 
 extern "C" fn reap_all(_: libc::c_int) {
     let before = Errno::last_raw();
     let flags = Some(nix::sys::wait::WaitPidFlag::WNOHANG);
     while let Ok(ended) = nix::sys::wait::waitpid(None, flags) {
-        if ended.pid().is_none() {
-            break;
-        }
-        REAPED.fetch_add(1, Ordering::Relaxed);
+        let Some(pid) = ended.pid() else { break };
+        let count = REAPED.fetch_add(1, Ordering::Relaxed);
+        PIDS[count % PIDS.len()].store(pid.as_raw(), Ordering::Relaxed);
     }
     Errno::set_raw(before);
 }
@@ -121,9 +122,10 @@ fn handler(_: &[String]) {
     dispose(SigHandler::Handler(reap_all));
     statuses();
     // It does work: this one it takes. (A wait that has begun before would be faster.)
-    let before = REAPED.load(Ordering::Relaxed);
+    // Not the only one: a template that is a child of ours may be ending.
     let mut own = std::process::Command::new("/bin/true").spawn().expect("it can be started");
-    while REAPED.load(Ordering::Relaxed) == before {
+    let pid = own.id() as i32;
+    while !PIDS.iter().any(|reaped| reaped.load(Ordering::Relaxed) == pid) {
         thread::yield_now();
     }
     assert!(own.wait().is_err());

@@ -28,7 +28,9 @@ fn build(profile: &Path) {
     let name = |dir: &Path| dir.file_name().unwrap().to_str().unwrap().to_owned();
     let mut target_dir = profile.parent().unwrap();
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--package", "offshoot", "--examples"]).current_dir(root());
+    cargo
+        .args(["build", "--package", "offshoot", "--examples", "--all-features"])
+        .current_dir(root());
     cargo.args(["--profile", &name(profile).replace("debug", "dev")]);
     let triple = name(target_dir);
     if triple.contains("-linux-") {

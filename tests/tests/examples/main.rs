@@ -1,13 +1,28 @@
 //! Each example is run as a new user would run it, and what it prints is checked.
 
 mod built;
+mod calls;
+mod rpc;
+mod rpc_logs;
 mod server;
 mod small;
 mod thumbs;
 
 /// The examples that have a test here.
-const TESTED: [&str; 7] =
-    ["exec_echo", "hello", "nested", "prefork_server", "preload", "template", "thumbs"];
+const TESTED: [&str; 12] = [
+    "exec_echo",
+    "hello",
+    "nested",
+    "prefork_server",
+    "preload",
+    "rpc_countdown",
+    "rpc_fds",
+    "rpc_logs",
+    "rpc_rmdir",
+    "rpc_tokio",
+    "template",
+    "thumbs",
+];
 
 #[test]
 fn every_example_has_a_test() {

@@ -1,0 +1,11 @@
+//! Descriptors in arguments, results and events.
+
+mod arrived;
+mod lies;
+mod many;
+mod owned;
+mod programs;
+mod room;
+mod values;
+
+offshoot::early!();

@@ -1,0 +1,44 @@
+//! Memory, threads and CPU time have bounds, whoever is slow; and what is left when
+//! the program is gone, or has forked.
+
+use offshoot_tests::output_of;
+use offshoot_tests::program::{AT_ONCE, Program};
+use offshoot_tests::{DEADLINE, within};
+
+const SCENES: &str = env!("CARGO_BIN_EXE_rpc_scenes");
+
+#[test]
+fn a_program_that_calls_and_waits_has_one_thread() {
+    assert_eq!(output_of(SCENES, &["one_thread"]), "threads: 1\n");
+}
+
+#[test]
+fn a_worker_that_is_not_listened_to_waits() {
+    assert_eq!(output_of(SCENES, &["unread"]), "bounded\n");
+}
+
+#[test]
+fn calls_that_a_worker_does_not_take_are_refused() {
+    assert_eq!(output_of(SCENES, &["flood"]), "bounded\n");
+}
+
+#[test]
+fn nobody_spins_who_has_nothing_to_do() {
+    assert_eq!(output_of(SCENES, &["idle"]), "idle\n");
+}
+
+#[test]
+fn no_worker_outlives_a_killed_program() {
+    within(DEADLINE, || {
+        let mut program = Program::play(SCENES, &["killed"]);
+        program.expect("running");
+        program.kill();
+        program.nobody_left(AT_ONCE);
+    });
+}
+
+#[test]
+fn a_fork_of_the_program_cannot_use_its_parents_workers() {
+    let said = output_of(SCENES, &["fork"]);
+    assert_eq!(said, "the parent's are the parent's\n");
+}
