@@ -11,6 +11,8 @@ pub(crate) enum Program {
     Small,
     /// Eight more threads, and much memory that has been written to.
     Large,
+    /// Small too, but its cases may start threads.
+    Calls,
 }
 
 /// Done once; returns what is then done again and again, and how long the part of it

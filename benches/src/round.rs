@@ -38,6 +38,7 @@ pub(crate) fn all(selected: &[Case], options: &Options) -> Result<Vec<Measured>>
     let limit = Duration::from_millis(limit);
     println!("large program: {megabytes} MB touched, 8 idle threads more");
     let mut small = Running::start(Program::Small, megabytes)?;
+    let mut calls = Running::start(Program::Calls, megabytes)?;
     let mut large = Running::start(Program::Large, megabytes)?;
     let mut measured: Vec<Measured> = selected.iter().map(|_| Measured::default()).collect();
     for round in 0..options.rounds {
@@ -46,6 +47,7 @@ pub(crate) fn all(selected: &[Case], options: &Options) -> Result<Vec<Measured>>
             let program = match case.program {
                 Program::Small => &mut small,
                 Program::Large => &mut large,
+                Program::Calls => &mut calls,
             };
             match program.measure(*index, limit) {
                 Ok(Sample { median, count }) => {
@@ -58,6 +60,7 @@ pub(crate) fn all(selected: &[Case], options: &Options) -> Result<Vec<Measured>>
     }
     progress("");
     small.end()?;
+    calls.end()?;
     large.end()?;
     Ok(measured)
 }

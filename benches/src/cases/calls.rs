@@ -1,0 +1,123 @@
+//! Calls: one at a time, and many on their way.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use offshoot::{Call, Octets, Process, Rpc};
+
+use super::raw;
+use crate::Result;
+use crate::case::{Against, Case, Program, Work};
+
+/// Bytes of a large message.
+pub(crate) const LARGE: usize = 16 << 20;
+const SOCKET: &str = "raw stream socket, blocking";
+const SPINNING: &str = "raw stream socket, 20 us of looking first";
+const RAW_64K: &str = "raw stream socket, 64 KiB echoed";
+const RAW_LARGE: &str = "raw stream socket, 16 MiB one way";
+/// Calls for each measurement.
+const CALLS: u32 = 2000;
+/// Calls on their way.
+const WINDOW: usize = 1000;
+
+pub(crate) fn cases() -> Vec<Case> {
+    let case = |group, name, prepare, against, goal| Case {
+        group,
+        name,
+        program: Program::Calls,
+        prepare,
+        against,
+        goal,
+    };
+    let one = "calls, 16 bytes echoed, one at a time";
+    let many = "calls echoed, 1,000 on their way (64 of 64 KiB)";
+    let large = "calls of 16 MiB, one way";
+    vec![
+        case(one, SOCKET, raw::blocking, Against::Nothing, ""),
+        case(one, "call, typed, spin off", sleeping, Against::Rate(SOCKET), "at least 0.85"),
+        case(one, SPINNING, raw::spinning, Against::Nothing, ""),
+        case(one, "call, typed", spinning, Against::Rate(SPINNING), "at least 150 to 289"),
+        case(many, "call, typed, 16 bytes", pipelined, Against::Nothing, "1,500,000/s"),
+        case(many, "call, 1 KiB", || octets(1024, WINDOW), Against::Nothing, "700,000/s"),
+        case(many, RAW_64K, raw::stream_64k, Against::Nothing, ""),
+        case(many, "call, 64 KiB", || octets(64 << 10, 64), Against::Rate(RAW_64K), "35,000/s"),
+        case(large, RAW_LARGE, raw::large, Against::Nothing, ""),
+        case(large, "call, 16 MiB", one_way, Against::Rate(RAW_LARGE), "3 GB/s: 179/s"),
+    ]
+}
+
+#[offshoot::worker]
+fn echo(bytes: [u8; 16]) -> [u8; 16] {
+    bytes
+}
+
+#[offshoot::worker(codec = Octets)]
+fn echo_bytes(bytes: Bytes) -> Bytes {
+    bytes
+}
+
+#[offshoot::worker(codec = Octets)]
+fn length(bytes: Bytes) -> String {
+    bytes.len().to_string()
+}
+
+fn one_at_a_time(spin: bool) -> Result<Work> {
+    let rpc = Process::new()?.rpc(echo).spin(spin).start()?;
+    Ok(Box::new(move || {
+        let start = Instant::now();
+        for _ in 0..100 {
+            rpc.call([7; 16]).wait()?;
+        }
+        Ok(start.elapsed() / 100)
+    }))
+}
+
+fn sleeping() -> Result<Work> {
+    one_at_a_time(false)
+}
+
+fn spinning() -> Result<Work> {
+    one_at_a_time(true)
+}
+
+/// Keeps `window` calls on their way, waiting for the oldest.
+fn in_flight<A: Clone + 'static, R: Send + 'static>(
+    rpc: &Rpc<A, R>,
+    args: &A,
+    window: usize,
+    calls: u32,
+) -> Result<Duration> {
+    let mut open: VecDeque<Call<R>> = VecDeque::with_capacity(window);
+    let start = Instant::now();
+    for _ in 0..calls {
+        if open.len() == window
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.wait()?;
+        }
+        open.push_back(rpc.call(args.clone()));
+    }
+    for call in open {
+        call.wait()?;
+    }
+    Ok(start.elapsed() / calls)
+}
+
+fn pipelined() -> Result<Work> {
+    let rpc = Process::new()?.rpc(echo).start()?;
+    Ok(Box::new(move || in_flight(&rpc, &[7; 16], WINDOW, 10 * CALLS)))
+}
+
+fn octets(size: usize, window: usize) -> Result<Work> {
+    let rpc = Process::new()?.rpc(echo_bytes).start()?;
+    let bytes = Bytes::from(vec![7; size]);
+    let calls = if size > 4096 { CALLS } else { 10 * CALLS };
+    Ok(Box::new(move || in_flight(&rpc, &bytes, window, calls)))
+}
+
+fn one_way() -> Result<Work> {
+    let rpc = Process::new()?.rpc(length).start()?;
+    let bytes = Bytes::from(vec![7; LARGE]);
+    Ok(Box::new(move || in_flight(&rpc, &bytes, 2, 4)))
+}
