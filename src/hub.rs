@@ -24,6 +24,12 @@ const EVENTS: usize = 64;
 /// The timer's key; no socket has it.
 const TIMER: u64 = 0;
 
+/// Whoever can be called at a time.
+pub(crate) trait Timed: Send + Sync {
+    /// A time that was asked for has come.
+    fn hub_timer(self: Arc<Self>);
+}
+
 /// A socket that the hub looks after.
 pub(crate) trait Watched: Send + Sync {
     fn socket(&self) -> BorrowedFd<'_>;
@@ -31,8 +37,6 @@ pub(crate) trait Watched: Send + Sync {
     fn hub_key(&self) -> &AtomicU64;
     /// There is something to read or room to write, and the interest is spent.
     fn hub_event(self: Arc<Self>);
-    /// A time that was asked for has come.
-    fn hub_timer(self: Arc<Self>) {}
 }
 
 /// What to look out for on a socket.
@@ -58,7 +62,7 @@ struct Known {
 #[derive(Default)]
 struct Times {
     heap: BinaryHeap<Reverse<(Instant, u64)>>,
-    whose: BTreeMap<u64, Weak<dyn Watched>>,
+    whose: BTreeMap<u64, Weak<dyn Timed>>,
     made: u64,
 }
 
@@ -131,11 +135,11 @@ impl Hub {
     }
 
     /// Will call `hub_timer`, once, at that time or a little later.
-    pub(crate) fn at(&self, time: Instant, watched: Weak<dyn Watched>) {
+    pub(crate) fn at(&self, time: Instant, whose: Weak<dyn Timed>) {
         let mut times = lock(&self.times);
         times.made += 1;
         let key = times.made;
-        times.whose.insert(key, watched);
+        times.whose.insert(key, whose);
         times.heap.push(Reverse((time, key)));
         self.set_timer(&times);
     }
@@ -159,8 +163,8 @@ impl Hub {
             }
             self.set_timer(&times);
         }
-        for watched in due {
-            watched.hub_timer();
+        for timed in due {
+            timed.hub_timer();
         }
     }
 }

@@ -54,7 +54,7 @@ impl Seat {
         }
     }
 
-    fn sleep(&self, deadline: Option<Instant>) {
+    pub(crate) fn sleep(&self, deadline: Option<Instant>) {
         let mut state = lock(&self.state);
         while *state != Rest::Rung {
             *state = Rest::Asleep;

@@ -124,6 +124,7 @@ mod launch;
 mod lead;
 mod link;
 mod make;
+pub mod pool;
 mod privilege;
 mod process;
 mod queue;
@@ -143,6 +144,7 @@ pub use entry::{Entry, Setup, SetupResult};
 pub use error::Error;
 pub use exited::Exited;
 pub use offshoot_macros::{entry, main, setup, worker};
+pub use pool::Pool;
 pub use privilege::privileged;
 pub use process::Process;
 #[cfg(feature = "json")]
@@ -163,6 +165,7 @@ pub mod __private_0_1 {
         exit_status,
     };
     pub use crate::hook::{OFFSHOOT_0_OPT_IN as OPT_IN, OptIn, at_main};
+    pub use crate::pool::schedule_cost;
     pub use crate::rpc::emitted::*;
     pub use linkme;
 }

@@ -13,9 +13,39 @@ use crate::sys::fdpass;
 use crate::tether::Tether;
 use crate::wire::{self, End};
 
+/// More queued bytes than this are sent to a process once, rather than to each of its
+/// forks.
+const CLONED_AT_MOST: usize = 64 * 1024;
+
 pub(crate) struct Inner {
     pub(crate) base: Base,
     pub(crate) queue: Queue,
+    pub(crate) recipe: Recipe,
+}
+
+/// What a template was made of, so that it can be made again.
+#[derive(Clone)]
+pub(crate) enum Recipe {
+    /// The program as it was started.
+    Program,
+    /// What cannot be had again.
+    Lost,
+    /// That, and what was queued then.
+    With(Arc<(Recipe, Queue)>),
+}
+
+impl Recipe {
+    /// Everything that was queued, in order.
+    fn all(&self) -> Option<Result<Queue, Error>> {
+        match self {
+            Recipe::Program => Some(Ok(Queue::default())),
+            Recipe::Lost => None,
+            Recipe::With(both) => {
+                let (before, queue) = &**both;
+                Some(before.all()?.and_then(|all| all.with(queue)))
+            }
+        }
+    }
 }
 
 /// What a process is forked from.
@@ -34,6 +64,11 @@ pub(crate) struct Sent {
 }
 
 impl Inner {
+    /// Whether what is queued should be sent once, rather than to each fork.
+    pub(crate) fn is_worth_settling(&self) -> bool {
+        self.queue.has_setup() || self.queue.len() > CLONED_AT_MOST
+    }
+
     /// Makes the process itself, so that it can be forked. What is queued from now
     /// on does not change it, but comes before what its forks queue.
     pub(crate) fn settle(&mut self) -> Result<(), Error> {
@@ -44,8 +79,26 @@ impl Inner {
         let readiness = self.queue.has_setup().then_some((sent.link, sent.slot));
         let link = Link::new(home, near, None, readiness);
         self.base = Base::Template(Tether::new(link));
-        self.queue = self.queue.next();
+        let next = self.queue.next();
+        let done = std::mem::replace(&mut self.queue, next);
+        let before = std::mem::replace(&mut self.recipe, Recipe::Lost);
+        self.recipe = Recipe::With(Arc::new((before, done)));
         Ok(())
+    }
+
+    /// The same again, from the program's own template; nothing has been sent yet. `None`
+    /// if what it came from cannot be had again.
+    pub(crate) fn again(&self) -> Option<Result<Inner, Error>> {
+        let all = self.recipe.all()?.and_then(|all| all.with(&self.queue));
+        Some(all.map(|queue| Inner { base: Base::Default, queue, recipe: Recipe::Program }))
+    }
+
+    /// Waits until its setup functions have run, if it has been made.
+    pub(crate) fn wait_ready(&self) -> Result<(), Error> {
+        match &self.base {
+            Base::Default => Ok(()),
+            Base::Template(tether) => tether.link().wait_ready(),
+        }
     }
 
     pub(crate) fn send(&self, end: &End<'_>, far: &OwnedFd) -> Result<Sent, Error> {

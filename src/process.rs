@@ -13,7 +13,7 @@ use crate::entry::{self, Entry, Setup, SetupResult};
 use crate::error::{Error, Kind};
 use crate::hook;
 use crate::link::Link;
-use crate::make::{Base, Inner, with_room};
+use crate::make::{Base, Inner, Recipe, with_room};
 use crate::queue::Queue;
 use crate::sys::fdpass;
 use crate::sys::fork::{self, Forked};
@@ -45,10 +45,6 @@ pub struct Process {
     pub(crate) inner: Mutex<Inner>,
 }
 
-/// More queued bytes than this are sent to a process once, rather than to each of its
-/// forks.
-const CLONED_AT_MOST: usize = 64 * 1024;
-
 impl Process {
     /// A new, empty process from the early template.
     ///
@@ -63,7 +59,7 @@ impl Process {
     /// forking it where there is no early template and the program is set-user-ID.)
     pub fn new() -> Result<Process, Error> {
         hook::check_usable()?;
-        Ok(Process::from_base(Base::Default))
+        Ok(Process::from_base(Base::Default, Recipe::Program))
     }
 
     /// A new, empty process with a template of its own: the program's own file is
@@ -80,7 +76,8 @@ impl Process {
         if home.has_early() {
             return Process::new();
         }
-        Ok(Process::from_base(Base::Template(Tether::new(home.reexecuted()?))))
+        let template = Base::Template(Tether::new(home.reexecuted()?));
+        Ok(Process::from_base(template, Recipe::Program))
     }
 
     /// Forks the program as it is now, to be a template: with everything that it has
@@ -113,13 +110,13 @@ impl Process {
             }
             Forked::Parent(_) => {
                 let link = Link::new(home, near, None, None);
-                Ok(Process::from_base(Base::Template(Tether::new(link))))
+                Ok(Process::from_base(Base::Template(Tether::new(link)), Recipe::Lost))
             }
         }
     }
 
-    fn from_base(base: Base) -> Process {
-        Process { inner: Mutex::new(Inner { base, queue: Queue::default() }) }
+    fn from_base(base: Base, recipe: Recipe) -> Process {
+        Process { inner: Mutex::new(Inner { base, queue: Queue::default(), recipe }) }
     }
 
     /// Forks this process: the new one has everything that was queued in this one,
@@ -137,11 +134,12 @@ impl Process {
     /// template is gone, out of descriptors, out of processes.
     pub fn fork(&self) -> Result<Process, Error> {
         let mut inner = self.lock();
-        if inner.queue.has_setup() || inner.queue.len() > CLONED_AT_MOST {
+        if inner.is_worth_settling() {
             inner.settle()?;
         }
         let (base, queue) = (inner.base.clone(), inner.queue.clone()?);
-        Ok(Process { inner: Mutex::new(Inner { base, queue }) })
+        let recipe = inner.recipe.clone();
+        Ok(Process { inner: Mutex::new(Inner { base, queue, recipe }) })
     }
 
     /// Queues a string for the entry: any bytes, up to 4 GiB, though meant for "some
@@ -295,7 +293,24 @@ impl Process {
             .and_then(|fd| crate::sys::fds::set_close_on_exec(&fd).map(|()| fd))
             .map_err(Error::system("taking a control socket over"))?;
         let link = Link::new(home, fd, None, None);
-        Ok(Process::from_base(Base::Template(Tether::new(link))))
+        Ok(Process::from_base(Base::Template(Tether::new(link)), Recipe::Lost))
+    }
+
+    /// Makes it now, if that is worth it, and waits for its setup functions.
+    pub(crate) fn settle_now(&self) -> Result<(), Error> {
+        let mut inner = self.lock();
+        inner.queue.check()?;
+        if inner.is_worth_settling() {
+            inner.settle()?;
+        }
+        inner.wait_ready()
+    }
+
+    /// A process that is made of the same, its setup functions run again, because its
+    /// template has died. `None` if it came from what cannot be had again.
+    pub(crate) fn rebuilt(&self) -> Option<Result<Process, Error>> {
+        let again = self.lock().again()?;
+        Some(again.map(|inner| Process { inner: Mutex::new(inner) }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -106,6 +106,18 @@ impl Queue {
         })
     }
 
+    /// A copy of this one, and what `later` has.
+    pub(crate) fn with(&self, later: &Queue) -> Result<Queue, Error> {
+        later.check()?;
+        let mut both = self.clone()?;
+        both.steps.extend_from_slice(&later.steps);
+        both.fds.extend(later.fds.iter().cloned());
+        both.setup |= later.setup;
+        both.config |= later.config;
+        both.check_size();
+        both.check().map(|()| both)
+    }
+
     pub(crate) fn steps(&self) -> &[u8] {
         &self.steps
     }

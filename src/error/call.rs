@@ -46,6 +46,13 @@ pub(crate) enum Fault {
     Protocol(&'static str),
     #[error("the call's result was taken already")]
     Taken,
+    #[error("the pool takes no more calls: it was finished, or killed")]
+    PoolEnded,
+    #[error(
+        "the pool is broken: {failures} workers in a row died before they were ready; the last \
+         one: {why}"
+    )]
+    PoolBroken { failures: u32, why: Arc<str>, init: bool },
 }
 
 /// How a worker process ended, as far as that is known.
@@ -85,6 +92,13 @@ impl From<Fault> for Error {
 impl Error {
     fn fault(&self) -> Option<&Fault> {
         match &*self.kind {
+            Kind::Call(fault) => Some(fault),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn into_fault(self) -> Option<Fault> {
+        match *self.kind {
             Kind::Call(fault) => Some(fault),
             _ => None,
         }
@@ -141,7 +155,18 @@ impl Error {
 
     /// The worker's init function returned an error or panicked; the text is its message.
     pub fn is_init(&self) -> bool {
-        matches!(self.fault(), Some(Fault::Init(_)))
+        matches!(self.fault(), Some(Fault::Init(_) | Fault::PoolBroken { init: true, .. }))
+    }
+
+    /// A pool has been finished or killed, and takes no more calls.
+    pub fn is_pool_ended(&self) -> bool {
+        matches!(self.fault(), Some(Fault::PoolEnded))
+    }
+
+    /// The workers of a pool kept dying before they were ready; the text says what of.
+    /// [`Pool::reload`](crate::Pool::reload) begins anew.
+    pub fn is_pool_broken(&self) -> bool {
+        matches!(self.fault(), Some(Fault::PoolBroken { .. }))
     }
 
     /// An asynchronous worker dropped its `Done` without completing it.

@@ -25,11 +25,58 @@ use crate::lead::Seat;
 pub struct Call<R> {
     slot: Arc<Slot<R>>,
     /// Where it was made; nowhere, if it failed before.
-    made: Option<(Arc<Conn>, Ticket)>,
+    made: Option<Made>,
+}
+
+enum Made {
+    Rpc(Arc<Conn>, Ticket),
+    Pool(Arc<dyn Pooled>),
+}
+
+/// A call of a pool, which may be at one worker or another, or at none yet.
+pub(crate) trait Pooled: Send + Sync {
+    /// An error unless this process may use the pool.
+    fn check(&self) -> Result<(), Error>;
+    /// This thread is in a callback of the pool.
+    fn is_calling_back(&self) -> bool;
+    /// Waits until `done`, or the deadline. `sit` makes a seat that is rung then.
+    fn wait(
+        &self,
+        sit: &dyn Fn() -> Arc<Seat>,
+        deadline: Option<Instant>,
+        done: &mut dyn FnMut() -> bool,
+    );
+    /// Hands out what has arrived.
+    fn look(&self);
+    fn cancel(&self);
+}
+
+impl Made {
+    fn check(&self) -> Result<(), Error> {
+        match self {
+            Made::Rpc(conn, _) => conn.check(),
+            Made::Pool(pooled) => pooled.check(),
+        }
+    }
+
+    fn is_calling_back(&self) -> bool {
+        match self {
+            Made::Rpc(conn, _) => conn.is_calling_back(),
+            Made::Pool(pooled) => pooled.is_calling_back(),
+        }
+    }
+
+    /// From now on somebody is to be told without waiting. A pool always is watched.
+    fn watch(&self) -> Result<(), Error> {
+        match self {
+            Made::Rpc(conn, _) => conn.watch(),
+            Made::Pool(_) => Ok(()),
+        }
+    }
 }
 
 /// Where a result arrives.
-pub(super) struct Slot<R> {
+pub(crate) struct Slot<R> {
     state: Mutex<State<R>>,
     /// Nobody waits for it any more.
     dropped: AtomicBool,
@@ -46,13 +93,13 @@ struct State<R> {
 }
 
 /// A slot of whatever type.
-pub(super) trait Complete: Send + Sync {
+pub(crate) trait Complete: Send + Sync {
     fn reply(&self, body: &Body<'_>, fds: Vec<OwnedFd>);
     fn fail(&self, fault: Fault);
 }
 
 impl<R> Slot<R> {
-    pub(super) fn new(decode: fn(&Body<'_>) -> Result<R, CodecError>) -> Arc<Slot<R>> {
+    pub(crate) fn new(decode: fn(&Body<'_>) -> Result<R, CodecError>) -> Arc<Slot<R>> {
         let state = State { outcome: None, told: false, seat: None, waker: None, channel: None };
         Arc::new(Slot { state: Mutex::new(state), dropped: AtomicBool::new(false), decode })
     }
@@ -61,7 +108,15 @@ impl<R> Slot<R> {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    fn tell(&self, outcome: Result<R, Error>) {
+    /// Has whoever waits look again where the call is.
+    pub(crate) fn poke(&self) {
+        let seat = self.lock().seat.clone();
+        if let Some(seat) = seat {
+            seat.ring();
+        }
+    }
+
+    pub(crate) fn tell(&self, outcome: Result<R, Error>) {
         let mut state = self.lock();
         if state.told {
             return;
@@ -105,7 +160,7 @@ pub(super) struct Then<R> {
     decode: fn(&Body<'_>) -> Result<R, CodecError>,
 }
 
-pub(super) type OnResult<R> = Box<dyn FnOnce(Result<R, Error>) + Send>;
+pub(crate) type OnResult<R> = Box<dyn FnOnce(Result<R, Error>) + Send>;
 
 impl<R> Then<R> {
     pub(super) fn new(
@@ -134,7 +189,7 @@ impl<R: Send> Complete for Then<R> {
 }
 
 /// The user's code: a panic of it is the trouble of this call alone.
-fn decoded<R>(
+pub(crate) fn decoded<R>(
     decode: fn(&Body<'_>) -> Result<R, CodecError>,
     body: &Body<'_>,
     fds: Vec<OwnedFd>,
@@ -145,11 +200,16 @@ fn decoded<R>(
 
 impl<R> Call<R> {
     pub(super) fn made(slot: Arc<Slot<R>>, conn: Arc<Conn>, ticket: Ticket) -> Call<R> {
-        Call { slot, made: Some((conn, ticket)) }
+        Call { slot, made: Some(Made::Rpc(conn, ticket)) }
+    }
+
+    /// One of a pool.
+    pub(crate) fn pooled(slot: Arc<Slot<R>>, pooled: Arc<dyn Pooled>) -> Call<R> {
+        Call { slot, made: Some(Made::Pool(pooled)) }
     }
 
     /// One that has failed before it was made.
-    pub(super) fn failed(slot: Arc<Slot<R>>, error: Error) -> Call<R> {
+    pub(crate) fn failed(slot: Arc<Slot<R>>, error: Error) -> Call<R> {
         slot.tell(Err(error));
         Call { slot, made: None }
     }
@@ -181,20 +241,22 @@ impl<R> Call<R> {
         if let Some(known) = self.slot.lock().take() {
             return known.map(Some);
         }
-        if let Some((conn, _)) = &self.made {
-            conn.look();
+        match &self.made {
+            Some(Made::Rpc(conn, _)) => conn.look(),
+            Some(Made::Pool(pooled)) => pooled.look(),
+            None => {}
         }
         self.slot.lock().take().transpose()
     }
 
     fn wait_until(&mut self, deadline: Option<Instant>) -> Option<Result<R, Error>> {
-        let Some((conn, ticket)) = &self.made else {
+        let Some(made) = &self.made else {
             return Some(self.slot.lock().take().expect("what was not made has failed"));
         };
-        if let Err(error) = conn.check() {
+        if let Err(error) = made.check() {
             return Some(Err(error));
         }
-        if conn.is_calling_back() {
+        if made.is_calling_back() {
             let known = self.slot.lock().take();
             return Some(known.unwrap_or_else(|| Err(Fault::WouldDeadlock.into())));
         }
@@ -203,13 +265,28 @@ impl<R> Call<R> {
             self.slot.lock().seat = Some(Arc::clone(&seat));
             seat
         };
-        // Nobody else can wake a thread that reads, and the worker may not answer.
-        let due = conn.due(*ticket).filter(|due| deadline.is_none_or(|d| *due < d));
-        let mut outcome = conn.wait(sit, due.or(deadline), || self.slot.lock().take());
-        if outcome.is_none() && due.is_some() {
-            conn.cancel(*ticket, Fault::Timeout);
-            outcome = conn.wait(sit, deadline, || self.slot.lock().take());
-        }
+        let outcome = match made {
+            Made::Rpc(conn, ticket) => {
+                // Nobody else can wake a thread that reads, and the worker may not answer.
+                let due = conn.due(*ticket).filter(|due| deadline.is_none_or(|d| *due < d));
+                let mut outcome = conn.wait(sit, due.or(deadline), || self.slot.lock().take());
+                if outcome.is_none() && due.is_some() {
+                    conn.cancel(*ticket, Fault::Timeout);
+                    outcome = conn.wait(sit, deadline, || self.slot.lock().take());
+                }
+                outcome
+            }
+            Made::Pool(pooled) => {
+                let mut outcome = None;
+                pooled.wait(&sit, deadline, &mut || {
+                    if outcome.is_none() {
+                        outcome = self.slot.lock().take();
+                    }
+                    outcome.is_some()
+                });
+                outcome
+            }
+        };
         let outcome = outcome?;
         // Nothing is left to be dropped.
         self.made = None;
@@ -224,8 +301,10 @@ impl<R> Call<R> {
     /// process: calls behind it fail as [not started](Error::was_started). An `async fn`
     /// is dropped at its next await; of a worker with `Done` the result is thrown away.
     pub fn cancel(&self) {
-        if let Some((conn, ticket)) = &self.made {
-            conn.cancel(*ticket, Fault::Cancelled);
+        match &self.made {
+            Some(Made::Rpc(conn, ticket)) => conn.cancel(*ticket, Fault::Cancelled),
+            Some(Made::Pool(pooled)) => pooled.cancel(),
+            None => {}
         }
     }
 
@@ -242,8 +321,8 @@ impl<R> Call<R> {
         let waits = !state.told;
         drop(state);
         if waits
-            && let Some((conn, _)) = &self.made
-            && let Err(error) = conn.watch()
+            && let Some(made) = &self.made
+            && let Err(error) = made.watch()
         {
             self.slot.tell(Err(error));
         }
@@ -271,8 +350,8 @@ impl<R> Future for Call<R> {
                 none => *none = Some(context.waker().clone()),
             }
         }
-        let (conn, _) = self.made.as_ref().expect("what was not made has failed");
-        match conn.check().and_then(|()| conn.watch()) {
+        let made = self.made.as_ref().expect("what was not made has failed");
+        match made.check().and_then(|()| made.watch()) {
             Ok(()) => Poll::Pending,
             Err(error) => Poll::Ready(Err(error)),
         }
@@ -290,14 +369,14 @@ impl<R> Drop for Call<R> {
             // A receiver still wants it; the connection lives until it has it.
             let waits = !state.told;
             drop(state);
-            if waits && let Some((conn, _)) = &self.made {
+            if waits && let Some(Made::Rpc(conn, _)) = &self.made {
                 conn.keep();
             }
             return;
         }
         self.slot.dropped.store(true, Ordering::Relaxed);
         drop(state);
-        if let Some((conn, _)) = &self.made {
+        if let Some(Made::Rpc(conn, _)) = &self.made {
             conn.abandoned();
         }
     }

@@ -37,11 +37,10 @@ mod send;
 mod state;
 mod watch;
 
-pub(super) use book::Ticket;
+pub(crate) use book::{Ticket, Time};
+pub(crate) use hand_out::Inside;
 use state::{SEND_WITHIN, State};
 
-/// Bytes of calls that may wait to be sent before more calls have to wait.
-const QUEUED_AT_MOST: usize = 1 << 20;
 /// With no more calls open than this, one is sent at once, by the thread that makes it.
 const AT_ONCE: usize = 8;
 /// With so many bytes waiting, too.
@@ -52,9 +51,10 @@ const WORTH_A_RING: usize = 16;
 pub(crate) struct Conn {
     home: &'static Home,
     mark: Birthmark,
-    pub(super) child: Child,
+    pub(crate) child: Child,
     style: Style,
     max_open: usize,
+    max_queued: usize,
     timeout: Option<Duration>,
     keep_after_panic: bool,
     lead: Lead,
@@ -96,17 +96,26 @@ pub(super) enum Full {
     Refuse,
 }
 
-pub(super) struct Limits {
-    pub(super) max_open: usize,
-    pub(super) timeout: Option<Duration>,
-    pub(super) max_reply: u32,
-    pub(super) spin: bool,
-    pub(super) keep_after_panic: bool,
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    pub(crate) max_open: usize,
+    /// Bytes of calls that may wait to be sent before more calls have to wait.
+    pub(crate) max_queued: usize,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) max_reply: u32,
+    pub(crate) spin: bool,
+    pub(crate) keep_after_panic: bool,
 }
 
 thread_local! {
     /// Connections whose callbacks this thread is in.
-    static CALLING_BACK: RefCell<Vec<*const Conn>> = const { RefCell::new(Vec::new()) };
+    /// With their pools, or 0.
+    static CALLING_BACK: RefCell<Vec<(*const Conn, usize)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Whether this thread is in a callback of a pool.
+pub(crate) fn is_in_callback_of(pool: usize) -> bool {
+    CALLING_BACK.with(|c| c.borrow().iter().any(|(_, owner)| *owner == pool))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -120,8 +129,9 @@ impl Conn {
         limits: Limits,
         handlers: Handlers,
         hello: Frame,
+        hold: bool,
     ) -> Result<Arc<Conn>, Error> {
-        let mut state = State::default();
+        let mut state = State { held: hold, ..State::default() };
         state.outbox.push(hello);
         let home = home::current()?;
         let conn = Arc::new_cyclic(|me| Conn {
@@ -130,6 +140,7 @@ impl Conn {
             child,
             style,
             max_open: limits.max_open,
+            max_queued: limits.max_queued,
             timeout: limits.timeout,
             keep_after_panic: limits.keep_after_panic,
             lead: Lead::new(),
@@ -154,14 +165,15 @@ impl Conn {
             kept: Mutex::default(),
         });
         conn.flush();
-        if conn.handlers.any() {
+        // A pool has to know it first.
+        if conn.handlers.any() && !hold {
             conn.watch()?;
         }
         Ok(conn)
     }
 
     /// An error unless this process may use the connection; see `home.rs`.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         if self.mark.is_here() { Ok(()) } else { self.take_over() }
     }
 
@@ -192,7 +204,7 @@ impl Conn {
 
     fn has_room(&self, state: &State) -> bool {
         state.book.open() < self.max_open
-            && (state.outbox.bytes() < QUEUED_AT_MOST || state.outbox.is_empty())
+            && (state.outbox.bytes() < self.max_queued || state.outbox.is_empty())
     }
 
     fn has_room_or_fault(&self) -> Option<()> {
@@ -227,6 +239,17 @@ impl Conn {
         slot: &Arc<impl Complete + 'static>,
     ) -> Result<Option<Ticket>, Error> {
         let deadline = self.timeout.and_then(|t| Instant::now().checked_add(t));
+        let time = deadline.map_or(Time::Any, Time::Until);
+        self.place(frame, time, || Arc::clone(slot) as Arc<dyn Complete>)
+    }
+
+    /// The same, for whoever is told of the outcome.
+    pub(crate) fn place(
+        &self,
+        frame: &mut Option<Frame>,
+        time: Time,
+        slot: impl FnOnce() -> Arc<dyn Complete>,
+    ) -> Result<Option<Ticket>, Error> {
         let mut state = self.state();
         if let Some(fault) = &state.fault {
             return Err(fault.clone().into());
@@ -241,9 +264,14 @@ impl Conn {
         frame.set_call(state.book.next());
         let (place, spare) = state.outbox.push(frame);
         give_scratch(spare);
-        let ticket = state.book.add(Arc::clone(slot) as Arc<dyn Complete>, place, deadline);
+        let ticket = state.book.add(slot(), place, time);
+        state.held = false;
         state.unsent += 1;
-        let set_timer = deadline.filter(|_| !std::mem::replace(&mut state.timer_set, true));
+        let set_timer = match time {
+            Time::Any => None,
+            _ if std::mem::replace(&mut state.timer_set, true) => None,
+            _ => state.book.next_deadline(),
+        };
         let now = state.book.open() <= AT_ONCE
             || state.outbox.bytes() >= WORTH_SENDING
             || state.is_worker_hungry();
@@ -257,6 +285,18 @@ impl Conn {
             self.flush();
         }
         Ok(Some(ticket))
+    }
+
+    /// Tells the worker what it is, if that waits for its first call.
+    pub(crate) fn begin(&self) {
+        self.state().held = false;
+        self.flush();
+    }
+
+    /// Ends the process; its calls learn why.
+    pub(crate) fn kill(&self, why: &'static str) {
+        self.state().killed.get_or_insert(why);
+        self.child.kill_soon();
     }
 
     /// Offers the worker memory for its replies. Without it (out of descriptors, perhaps)
@@ -314,7 +354,8 @@ impl Conn {
         self.mark.is_here() || self.home.is_ours()
     }
 
-    pub(super) fn is_calling_back(&self) -> bool {
-        CALLING_BACK.with(|c| c.borrow().contains(&std::ptr::from_ref(self)))
+    pub(crate) fn is_calling_back(&self) -> bool {
+        let me = std::ptr::from_ref(self);
+        CALLING_BACK.with(|c| c.borrow().iter().any(|(conn, _)| *conn == me))
     }
 }

@@ -17,6 +17,8 @@
 //! | Ring | parent | 0 | one descriptor: memory through which small frames may come back |
 //! | Bell | worker | 0 | –: there is something in the ring, for a parent that sleeps |
 //! | Log | worker | 0 | a record of `logs.rs`, by postcard |
+//! | Ready | worker | 0 | –: its init function has returned, for a parent that asked |
+//! | Retire | worker | 0 | –: it wants no more calls |
 //! | Fds | either | – | none: its descriptors are for the frame that follows |
 //!
 //! Each call is answered by exactly one Reply or Failed, cancelled ones too, unless the
@@ -49,12 +51,14 @@ pub(super) const HEADER: usize = 12;
 pub(crate) const MAX_BODY: u32 = u32::MAX;
 /// The largest body of the protocol's own frames, whatever the limit of results is.
 pub(super) const MAX_OWN_BODY: u32 = 4 << 20;
+/// The bytes of a larger frame are shared by copies of it.
+const SHARED_FROM: usize = 16 * 1024;
 /// A message of a failure is cut behind so many bytes; there are two at most.
 const MAX_MESSAGE: usize = 1 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Hello = 1,
     Call = 2,
     Cancel = 3,
@@ -68,14 +72,19 @@ pub(super) enum Kind {
     Bell = 11,
     Fds = 12,
     Finish = 13,
+    Ready = 14,
+    Retire = 15,
 }
 
 impl Kind {
     fn parse(byte: u8) -> Option<Kind> {
         use Kind::*;
-        [Hello, Call, Cancel, Void, Reply, Failed, Event, InitFailed, Log, Ring, Bell, Fds, Finish]
-            .into_iter()
-            .find(|k| *k as u8 == byte)
+        [
+            Hello, Call, Cancel, Void, Reply, Failed, Event, InitFailed, Log, Ring, Bell, Fds,
+            Finish, Ready, Retire,
+        ]
+        .into_iter()
+        .find(|k| *k as u8 == byte)
     }
 }
 
@@ -89,6 +98,9 @@ pub(super) struct Hello {
     pub(super) max_concurrent: u32,
     pub(super) max_reply: u32,
     pub(super) spin: bool,
+    /// The parent wants to know when the init function has returned, and takes wishes to
+    /// be retired.
+    pub(super) pooled: bool,
     /// Init arguments, by postcard.
     pub(super) given: Vec<u8>,
 }
@@ -183,7 +195,7 @@ pub(super) fn give_scratch(mut buffer: Vec<u8>) {
 
 /// A frame to be sent.
 #[derive(Debug)]
-pub(super) struct Frame {
+pub(crate) struct Frame {
     /// Header, and the body but for what is shared.
     pub(super) bytes: Vec<u8>,
     pub(super) shared: Vec<(usize, Bytes)>,
@@ -192,14 +204,14 @@ pub(super) struct Frame {
 
 /// Why there is no frame.
 #[derive(Clone, Debug)]
-pub(super) enum NoFrame {
+pub(crate) enum NoFrame {
     Codec(CodecError),
     TooLarge { size: u64, max: u32 },
 }
 
 impl Frame {
     /// Encodes a frame, into this thread's scratch buffer; see [`give_scratch`].
-    pub(super) fn encode(
+    pub(crate) fn encode(
         kind: Kind,
         call: u32,
         max: u32,
@@ -250,6 +262,33 @@ impl Frame {
             Head { length: 0, call: 0, kind: Kind::Fds, fds: fds.len() as u32 }.write(&mut bytes);
             (!fds.is_empty()).then_some(Frame { bytes, shared: Vec::new(), fds })
         })
+    }
+
+    /// Another one with the same content; large ones share it.
+    pub(crate) fn again(&mut self) -> Frame {
+        if self.bytes.len() > SHARED_FROM && self.shared.is_empty() {
+            let mut whole = Bytes::from(std::mem::take(&mut self.bytes));
+            let body = whole.split_off(HEADER);
+            self.bytes = whole.to_vec();
+            self.shared.push((HEADER, body));
+        }
+        let mut bytes = SCRATCH.take();
+        bytes.clear();
+        bytes.extend_from_slice(&self.bytes);
+        Frame { bytes, shared: self.shared.clone(), fds: self.fds.clone() }
+    }
+
+    /// Gives the scratch buffer back that it was encoded into, if it is small.
+    pub(crate) fn settled(mut self) -> Frame {
+        if self.bytes.len() <= SHARED_FROM {
+            let bytes = self.bytes.as_slice().to_vec();
+            give_scratch(std::mem::replace(&mut self.bytes, bytes));
+        }
+        self
+    }
+
+    pub(crate) fn has_fds(&self) -> bool {
+        !self.fds.is_empty()
     }
 
     pub(super) fn head(&self) -> Option<Head> {

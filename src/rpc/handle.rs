@@ -71,7 +71,7 @@ impl<A> From<Refused<A>> for Error {
     }
 }
 
-fn no_frame(why: NoFrame) -> Error {
+pub(crate) fn no_frame(why: NoFrame) -> Error {
     match why {
         NoFrame::Codec(why) => {
             Fault::Codec { what: "the arguments", why: why.to_string().into() }.into()

@@ -8,10 +8,22 @@ use super::codec::{Body, CodecError};
 use super::logs::Logs;
 use crate::error::{Error, Fault};
 
-type OnError = Box<dyn FnMut(Error) + Send>;
-type OnDestroy = Box<dyn FnOnce() + Send>;
+pub(crate) type OnError = Box<dyn FnMut(Error) + Send>;
+pub(crate) type OnDestroy = Box<dyn FnOnce() + Send>;
 /// Decodes an event, and passes it on.
-pub(super) type OnEvent = Box<dyn FnMut(&Body<'_>, Vec<OwnedFd>) -> Result<(), CodecError> + Send>;
+pub(crate) type OnEvent = Box<dyn FnMut(&Body<'_>, Vec<OwnedFd>) -> Result<(), CodecError> + Send>;
+
+/// Who looks after a worker, beside its callers.
+pub(crate) trait Overseer: Send + Sync {
+    /// A number of the pool, not 0.
+    fn owner(&self) -> usize;
+    /// Its init function has returned.
+    fn ready(&self);
+    /// It wants no more calls.
+    fn retires(&self);
+    /// The process has ended, and its calls have been told. Why, unless it was to.
+    fn gone(&self, why: Option<Error>);
+}
 
 /// Called by one thread at a time, without any lock held: a callback may make calls, and
 /// may set another one.
@@ -19,13 +31,16 @@ pub(super) type OnEvent = Box<dyn FnMut(&Body<'_>, Vec<OwnedFd>) -> Result<(), C
 pub(super) struct Handlers {
     set: Mutex<Set>,
     logs: Option<Logs>,
+    overseer: Option<Box<dyn Overseer>>,
+    /// Of the overseer; 0 without one.
+    owner: usize,
 }
 
 #[derive(Default)]
-pub(super) struct Set {
-    pub(super) event: Option<OnEvent>,
-    pub(super) error: Option<OnError>,
-    pub(super) destroy: Option<OnDestroy>,
+pub(crate) struct Set {
+    pub(crate) event: Option<OnEvent>,
+    pub(crate) error: Option<OnError>,
+    pub(crate) destroy: Option<OnDestroy>,
     /// An event that nobody wanted has been reported.
     unhandled_told: bool,
     /// Nothing will be called any more.
@@ -33,8 +48,17 @@ pub(super) struct Set {
 }
 
 impl Handlers {
-    pub(super) fn new(set: Set, logs: Option<Logs>) -> Handlers {
-        Handlers { set: Mutex::new(set), logs }
+    pub(super) fn new(
+        set: Set,
+        logs: Option<Logs>,
+        overseer: Option<Box<dyn Overseer>>,
+    ) -> Handlers {
+        let owner = overseer.as_ref().map_or(0, |overseer| overseer.owner());
+        Handlers { set: Mutex::new(set), logs, overseer, owner }
+    }
+
+    pub(super) fn owner(&self) -> usize {
+        self.owner
     }
 
     fn lock(&self) -> MutexGuard<'_, Set> {
@@ -43,7 +67,23 @@ impl Handlers {
 
     pub(super) fn any(&self) -> bool {
         let set = self.lock();
-        self.logs.is_some() || set.event.is_some() || set.error.is_some() || set.destroy.is_some()
+        self.logs.is_some()
+            || self.overseer.is_some()
+            || set.event.is_some()
+            || set.error.is_some()
+            || set.destroy.is_some()
+    }
+
+    /// The worker is looked after by a pool.
+    pub(super) fn is_overseen(&self) -> bool {
+        self.overseer.is_some()
+    }
+
+    /// Tells a pool; an error if there is none.
+    pub(super) fn tell_overseer(&self, tell: impl FnOnce(&dyn Overseer)) -> Result<(), Fault> {
+        let overseer = self.overseer.as_deref();
+        tell(overseer.ok_or(Fault::Protocol("a frame that is for a pool"))?);
+        Ok(())
     }
 
     /// From now on events go there.
@@ -96,6 +136,12 @@ impl Handlers {
 
     /// The last thing that is called; all callbacks are dropped then.
     pub(super) fn end(&self, fault: Option<Error>) {
+        if let Some(overseer) = &self.overseer {
+            overseer.gone(fault);
+            let set = std::mem::replace(&mut *self.lock(), Set { over: true, ..Set::default() });
+            quietly(|| drop(set));
+            return;
+        }
         match fault {
             Some(error) => self.error(error),
             None => {
@@ -111,6 +157,6 @@ impl Handlers {
 }
 
 /// A panic of a callback is printed, and ends there: the thread belongs to somebody else.
-pub(super) fn quietly<T>(callback: impl FnOnce() -> T) -> Option<T> {
+pub(crate) fn quietly<T>(callback: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(callback)).ok()
 }

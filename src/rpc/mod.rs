@@ -25,12 +25,14 @@ mod output;
 mod panics;
 mod parcels;
 mod refusal;
+mod retire;
 #[cfg(feature = "tokio")]
 mod serve_async;
 mod serve_done;
 mod serve_sync;
 mod session;
 mod spin;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -48,6 +50,19 @@ pub use fd::Fd;
 pub use handle::{Refused, Rpc, spawn};
 pub use octets::Octets;
 pub use worker::Worker;
+
+/// For pools.
+pub(crate) mod pooled {
+    pub(crate) use super::call::{Complete, OnResult, Pooled, Slot, decoded};
+    pub(crate) use super::codec::{Body, CodecError};
+    pub(crate) use super::conn::{Conn, Inside, Ticket, Time, is_in_callback_of};
+    pub(crate) use super::frame::{Frame, Kind, MAX_BODY};
+    pub(crate) use super::handle::no_frame;
+    pub(crate) use super::handlers::{OnDestroy, OnError, OnEvent, Overseer, Set, quietly};
+    pub(crate) use super::retire::retire;
+    pub(crate) use super::terms::{Launcher, Terms};
+    pub(crate) use super::worker::{Speech, Style};
+}
 
 /// For the code that `#[worker]` emits.
 pub(crate) mod emitted {

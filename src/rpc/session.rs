@@ -13,6 +13,7 @@ use super::inbox::{Bad, Filled, Inbox};
 use super::logs;
 use super::output::Output;
 use super::panics;
+use super::retire;
 use super::spin::Spin;
 use crate::start::{RunArgs, Start};
 use crate::sys::ring::Ring;
@@ -78,6 +79,9 @@ impl Session {
         if let Some(most) = hello.forward_logs {
             logs::worker::begin(most, Arc::clone(&output));
         }
+        if hello.pooled {
+            retire::begin(&output);
+        }
         let spin = Spin::new(hello.spin);
         let session = Session { inbox, hello, socket, output, spin };
         Ok((session, RunArgs { fds, args }))
@@ -98,7 +102,12 @@ impl Session {
     pub(super) fn init<S>(&self, init: impl FnOnce(&[u8]) -> Result<S, String>) -> Option<S> {
         let result = catch_unwind(AssertUnwindSafe(|| init(&self.hello.given)));
         let why = match result {
-            Ok(Ok(state)) => return Some(state),
+            Ok(Ok(state)) => {
+                if self.hello.pooled {
+                    self.output.push(Frame::plain(Kind::Ready, 0, &()));
+                }
+                return Some(state);
+            }
             Ok(Err(message)) => Failed::Init(message),
             Err(payload) => panics::taken(&*payload),
         };

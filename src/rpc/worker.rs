@@ -90,13 +90,13 @@ type Decode<T> = fn(&Body<'_>) -> Result<T, CodecError>;
 /// A codec, as one worker uses it.
 #[doc(hidden)]
 pub struct Speech<A, R, E> {
-    pub(super) codec: fn() -> TypeId,
-    pub(super) encode_args: Encode<A>,
-    pub(super) decode_args: Decode<A>,
-    pub(super) encode_reply: Encode<R>,
-    pub(super) decode_reply: Decode<R>,
-    pub(super) encode_event: Encode<E>,
-    pub(super) decode_event: Decode<E>,
+    pub(crate) codec: fn() -> TypeId,
+    pub(crate) encode_args: Encode<A>,
+    pub(crate) decode_args: Decode<A>,
+    pub(crate) encode_reply: Encode<R>,
+    pub(crate) decode_reply: Decode<R>,
+    pub(crate) encode_event: Encode<E>,
+    pub(crate) decode_event: Decode<E>,
 }
 
 impl<A, R, E> Speech<A, R, E> {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::call::Complete;
 use super::super::outbox::Place;
@@ -13,7 +13,7 @@ const SLACK: usize = 64;
 
 /// Names an open call: its number on the wire, and which of the calls with that number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct Ticket {
+pub(crate) struct Ticket {
     pub(super) call: u32,
     serial: u64,
 }
@@ -27,6 +27,8 @@ pub(super) struct Book {
     /// In the order in which they were made; those that are closed stay in it for a while.
     order: VecDeque<Ticket>,
     deadlines: VecDeque<(Instant, Ticket)>,
+    /// When the first of all open calls became that.
+    since: Option<Instant>,
 }
 
 pub(super) struct Entry {
@@ -34,11 +36,30 @@ pub(super) struct Entry {
     /// Who waits for the answer. Nobody, once it was cancelled.
     pub(super) slot: Option<Arc<dyn Complete>>,
     pub(super) place: Place,
-    pub(super) deadline: Option<Instant>,
+    pub(super) time: Time,
+}
+
+/// How long a call may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Time {
+    Any,
+    /// From when it was made.
+    Until(Instant),
+    /// From when it is the first of all open calls: in a synchronous worker it runs then.
+    Runs(Duration),
 }
 
 /// An answer that cannot be.
 pub(super) struct NoSuchCall;
+
+impl Entry {
+    fn runs(&self) -> Option<Duration> {
+        match self.time {
+            Time::Runs(limit) => Some(limit),
+            _ => None,
+        }
+    }
+}
 
 impl Book {
     pub(super) fn open(&self) -> usize {
@@ -51,15 +72,10 @@ impl Book {
     }
 
     /// Notes a call under the next number.
-    pub(super) fn add(
-        &mut self,
-        slot: Arc<dyn Complete>,
-        place: Place,
-        deadline: Option<Instant>,
-    ) -> Ticket {
+    pub(super) fn add(&mut self, slot: Arc<dyn Complete>, place: Place, time: Time) -> Ticket {
         let call = self.next();
         self.serial += 1;
-        let entry = Some(Entry { serial: self.serial, slot: Some(slot), place, deadline });
+        let entry = Some(Entry { serial: self.serial, slot: Some(slot), place, time });
         match self.free.pop() {
             Some(_) => self.entries[call as usize - 1] = entry,
             None => self.entries.push(entry),
@@ -67,8 +83,11 @@ impl Book {
         let ticket = Ticket { call, serial: self.serial };
         self.open += 1;
         self.order.push_back(ticket);
-        if let Some(deadline) = deadline {
-            self.deadlines.push_back((deadline, ticket));
+        match time {
+            Time::Any => {}
+            Time::Until(deadline) => self.deadlines.push_back((deadline, ticket)),
+            Time::Runs(_) if self.open == 1 => self.since = Some(Instant::now()),
+            Time::Runs(_) => {}
         }
         ticket
     }
@@ -130,7 +149,12 @@ impl Book {
         self.open -= 1;
         self.free.push(call);
         // Most calls are answered in order, so little stays behind.
-        self.first();
+        let before = self.order.front().copied();
+        let first = self.first();
+        if first != before {
+            let runs = first.and_then(|t| self.get(t)).is_some_and(|e| e.runs().is_some());
+            self.since = runs.then(Instant::now);
+        }
         if self.order.len() > 2 * self.open + SLACK {
             // Behind one that takes long, many have come and gone.
             self.all();
@@ -154,6 +178,9 @@ impl Book {
     /// Calls whose time is up and that still have somebody who waits.
     pub(super) fn overdue(&mut self, now: Instant) -> Vec<Ticket> {
         let mut overdue = Vec::new();
+        if let Some((_, ticket)) = self.runs_until().filter(|(until, _)| *until <= now) {
+            overdue.push(ticket);
+        }
         while let Some((deadline, ticket)) = self.deadlines.front().copied()
             && deadline <= now
         {
@@ -165,15 +192,30 @@ impl Book {
         overdue
     }
 
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.front().map(|(deadline, _)| *deadline)
+    pub(super) fn next_deadline(&mut self) -> Option<Instant> {
+        let runs = self.runs_until().map(|(until, _)| until);
+        let next = self.deadlines.front().map(|(deadline, _)| *deadline);
+        runs.into_iter().chain(next).min()
+    }
+
+    /// The init function has returned: the first call begins now.
+    pub(super) fn ready(&mut self) {
+        self.since = self.since.map(|_| Instant::now());
+    }
+
+    /// Until when the first of all open calls may run, and which it is; none that was
+    /// cancelled already.
+    fn runs_until(&mut self) -> Option<(Instant, Ticket)> {
+        let (since, first) = (self.since?, self.first()?);
+        let entry = self.get(first)?;
+        let limit = entry.runs().filter(|_| entry.slot.is_some())?;
+        Some((since.checked_add(limit)?, first))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::fd::OwnedFd;
-    use std::time::Duration;
 
     use super::super::super::codec::Body;
     use super::*;
@@ -189,8 +231,8 @@ mod tests {
     #[test]
     fn what_comes_and_goes_behind_an_open_call_is_forgotten() {
         let mut book = Book::default();
-        let deadline = Some(Instant::now() + Duration::from_secs(1));
-        let add = |book: &mut Book| book.add(Arc::new(Nobody), Place::default(), deadline);
+        let until = Time::Until(Instant::now() + Duration::from_secs(1));
+        let add = |book: &mut Book| book.add(Arc::new(Nobody), Place::default(), until);
         let first = add(&mut book);
         for _ in 0..10_000 {
             let (one, two) = (add(&mut book), add(&mut book));

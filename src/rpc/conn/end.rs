@@ -140,7 +140,8 @@ impl Conn {
         for (index, ticket) in open.iter().enumerate() {
             let Some(place) = state.book.get(*ticket).map(|e| e.place) else { continue };
             let unsent = state.outbox.take_out(place);
-            let begun = index == 0 || self.style == Style::Async;
+            let begun = (index == 0 || self.style == Style::Async)
+                && (state.ready || !self.handlers.is_overseen());
             ended.started = Some(begun && !unsent && !state.panicked);
             let fault = before.clone().unwrap_or_else(|| Fault::Ended(ended.clone()));
             told.extend(state.book.remove(*ticket).and_then(|e| e.slot).map(|s| (s, fault)));

@@ -60,6 +60,18 @@ impl Conn {
                 self.handlers.log(&body)
             }
             Kind::Bell => Ok(()),
+            Kind::Ready => {
+                let mut state = self.state();
+                state.ready = true;
+                state.book.ready();
+                drop(state);
+                let _inside = Inside::of(self);
+                self.handlers.tell_overseer(|overseer| overseer.ready())
+            }
+            Kind::Retire => {
+                let _inside = Inside::of(self);
+                self.handlers.tell_overseer(|overseer| overseer.retires())
+            }
             _ => Err(Fault::Protocol("a frame that is not for a parent")),
         }
     }
@@ -95,11 +107,18 @@ impl Conn {
 }
 
 /// Marks the thread as being in a callback, which must not wait for this connection.
-pub(super) struct Inside;
+pub(crate) struct Inside;
 
 impl Inside {
     pub(super) fn of(conn: &Conn) -> Inside {
-        CALLING_BACK.with(|c| c.borrow_mut().push(std::ptr::from_ref(conn)));
+        let both = (std::ptr::from_ref(conn), conn.handlers.owner());
+        CALLING_BACK.with(|c| c.borrow_mut().push(both));
+        Inside
+    }
+
+    /// A callback of a pool that comes from none of its workers.
+    pub(crate) fn of_pool(pool: usize) -> Inside {
+        CALLING_BACK.with(|c| c.borrow_mut().push((std::ptr::null(), pool)));
         Inside
     }
 }

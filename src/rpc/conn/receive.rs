@@ -17,7 +17,7 @@ use crate::sys::ring::Nonsense;
 impl Conn {
     /// Waits until `done` has a result, handing out what arrives meanwhile. `sit` makes a
     /// seat that is rung when it has.
-    pub(in super::super) fn wait<T>(
+    pub(crate) fn wait<T>(
         &self,
         sit: impl FnMut() -> Arc<Seat>,
         deadline: Option<Instant>,
@@ -29,7 +29,7 @@ impl Conn {
     }
 
     /// Hands out what has arrived, without waiting.
-    pub(in super::super) fn look(&self) {
+    pub(crate) fn look(&self) {
         if !self.is_calling_back() {
             self.lead.poll(|| self.drain());
             self.arm();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::super::frame::{Frame, Kind};
 use super::super::worker::Style;
 use super::hand_out::Inside;
-use super::{Conn, State, Ticket};
+use super::{Conn, State, Ticket, Time};
 use crate::error::Fault;
 
 /// A cancelled call that waits in a synchronous worker is skipped there. But it may have
@@ -16,7 +16,7 @@ const SKIPS_WITHIN: Duration = Duration::from_secs(1);
 
 impl Conn {
     /// Ends a call for its caller, and as far as possible in the worker.
-    pub(in super::super) fn cancel(&self, ticket: Ticket, fault: Fault) {
+    pub(crate) fn cancel(&self, ticket: Ticket, fault: Fault) {
         if !self.is_ours() {
             return;
         }
@@ -56,7 +56,10 @@ impl Conn {
     /// When the time of an open call is up.
     pub(in super::super) fn due(&self, ticket: Ticket) -> Option<Instant> {
         self.timeout?;
-        self.state().book.get(ticket)?.deadline
+        match self.state().book.get(ticket)?.time {
+            Time::Until(deadline) => Some(deadline),
+            Time::Any | Time::Runs(_) => None,
+        }
     }
 
     /// A call has been answered. Whether the one that is first now has to be looked
@@ -107,9 +110,15 @@ impl Conn {
     }
 
     /// No more calls: the worker may end once it has done them all.
-    pub(in super::super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         if self.is_ours() {
-            self.state().finishing = true;
+            let mut state = self.state();
+            state.finishing = true;
+            if std::mem::take(&mut state.held) {
+                // It was never told what it is, and ends with the stream.
+                state.outbox.clear();
+            }
+            drop(state);
             self.flush();
         }
     }

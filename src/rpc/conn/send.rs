@@ -13,7 +13,7 @@ impl Conn {
     /// Sends what is queued, as far as there is room, unless somebody is sending.
     pub(in super::super) fn flush(&self) {
         let mut state = self.state();
-        if state.writing {
+        if state.writing || state.held {
             // That one looks again before it stops.
             return;
         }

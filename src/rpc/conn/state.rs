@@ -47,6 +47,10 @@ pub(super) struct State {
     pub(super) stuck: Option<(Ticket, Instant)>,
     /// The worker panicked, and begins no other call.
     pub(super) panicked: bool,
+    /// Of a pool: its init function has returned, so calls can begin.
+    pub(super) ready: bool,
+    /// It has not been told what it is: that goes with its first call.
+    pub(super) held: bool,
     pub(super) timer_set: bool,
     pub(super) ring_offered: bool,
     /// Why the process was killed, and which call is to blame.

@@ -8,12 +8,12 @@ use std::time::Instant;
 
 use super::{Conn, SEND_WITHIN, lock};
 use crate::error::{Error, Fault};
-use crate::hub::{Interest, Watched};
+use crate::hub::{Interest, Timed, Watched};
 
 impl Conn {
     /// From now on somebody is to be told without waiting: the hub reads where no waiting
     /// thread does.
-    pub(in super::super) fn watch(&self) -> Result<(), Error> {
+    pub(crate) fn watch(&self) -> Result<(), Error> {
         if !self.watched.load(Ordering::Acquire) {
             self.join_hub()?;
             self.watched.store(true, Ordering::Release);
@@ -107,7 +107,9 @@ impl Watched for Conn {
         }
         self.arm();
     }
+}
 
+impl Timed for Conn {
     fn hub_timer(self: Arc<Conn>) {
         let look = {
             let mut state = self.state();

@@ -1,0 +1,343 @@
+//! Carries out what the scheduler has decided.
+
+use std::sync::{Arc, MutexGuard};
+use std::task::Waker;
+use std::time::Instant;
+
+use super::core::{Core, Failure, State};
+use super::errand::{Job, Place};
+use super::member::{Member, Overseen};
+use super::scheduler::{Action, WorkerId};
+use crate::error::{Ended, Error, Fault};
+use crate::rpc::pooled::{Set, Style, Time};
+
+/// Something to be done without the lock.
+pub(super) enum Step {
+    Start(Arc<Member>),
+    Begin(Arc<Member>),
+    Spare(Arc<Member>),
+    Send(Arc<Member>, Arc<dyn Job>),
+    Finish(Arc<Member>),
+    Fail(Arc<dyn Job>),
+    Over,
+}
+
+impl Core {
+    /// Does what has been decided, until there is nothing more.
+    pub(super) fn carry_out<'a>(&'a self, mut state: MutexGuard<'a, State>, now: Instant) {
+        loop {
+            let mut actions = std::mem::take(&mut state.actions);
+            state.scheduler.take_actions(&mut actions);
+            let mut steps = std::mem::take(&mut state.steps);
+            for action in actions.drain(..) {
+                steps.extend(note(&mut state, action));
+            }
+            state.actions = actions;
+            if steps.is_empty() {
+                state.steps = steps;
+                break;
+            }
+            drop(state);
+            // A spare that gets a job is told what it is with that, in one message.
+            steps.sort_by_key(|step| matches!(step, Step::Begin(_)));
+            for step in steps.drain(..) {
+                self.step(step, now);
+            }
+            state = self.lock();
+            state.steps = steps;
+        }
+        let next = state.scheduler.next_tick();
+        let arm = next.filter(|next| state.armed.is_none_or(|armed| *next < armed));
+        if arm.is_some() {
+            state.armed = arm;
+        }
+        let waits = !(state.room.is_empty() && state.room_wakers.is_empty());
+        let has_room = waits && (state.over || state.scheduler.is_broken() || state.has_room());
+        let (seats, wakers) = match has_room {
+            true => (state.room.clone(), std::mem::take(&mut state.room_wakers)),
+            false => Default::default(),
+        };
+        drop(state);
+        if let Some(time) = arm {
+            self.arm(time);
+        }
+        seats.iter().for_each(|s| s.ring());
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn step(&self, step: Step, now: Instant) {
+        match step {
+            Step::Start(member) => self.start(&member, now),
+            Step::Begin(member) => {
+                if let Some(conn) = member.conn() {
+                    conn.begin();
+                }
+            }
+            Step::Spare(member) => match self.make(&member) {
+                Ok(()) => self.lock().scheduler.spare_made(),
+                Err(_) => {
+                    let mut state = self.lock();
+                    state.spares.retain(|s| !Arc::ptr_eq(s, &member));
+                    state.scheduler.spare_lost(now);
+                }
+            },
+            Step::Send(member, job) => self.send(&member, job, now),
+            Step::Finish(member) => member.finish(),
+            Step::Fail(job) => {
+                let fault = {
+                    let mut state = self.lock();
+                    let fault = state.fault();
+                    state.stats.failed.count(&fault);
+                    fault
+                };
+                job.refuse(fault);
+            }
+            Step::Over => self.is_over(),
+        }
+    }
+
+    /// Makes a worker's process.
+    fn make(&self, member: &Arc<Member>) -> Result<(), Error> {
+        let template = Arc::clone(&self.lock().template);
+        let process = (self.plan.prepare)(template.fork()?);
+        let mut set = Set::default();
+        if let Some(on_event) = &self.plan.on_event {
+            set.event = Some(on_event(Arc::downgrade(member)));
+        }
+        if self.plan.on_error.is_some() {
+            let core = self.me.clone();
+            set.error = Some(Box::new(move |error| {
+                if let Some(core) = core.upgrade() {
+                    core.report(error);
+                }
+            }));
+        }
+        let overseen = Overseen { core: self.me.clone(), member: Arc::downgrade(member) };
+        let conn = self.plan.launcher.launch(process, set, Some(Box::new(overseen)))?;
+        member.connected(Arc::clone(&conn));
+        // From now on it may be told that it is gone.
+        conn.watch().inspect_err(|_| conn.kill("there is no thread to look after it"))
+    }
+
+    pub(super) fn start(&self, member: &Arc<Member>, now: Instant) {
+        match self.make(member) {
+            Ok(()) => self.started(member),
+            Err(error) if error.is_disconnected() && self.rebuild_for(member) => {}
+            Err(error) => self.not_made(member, error, now),
+        }
+    }
+
+    /// Its process is there: what has been waiting for that can be sent.
+    fn started(&self, member: &Arc<Member>) {
+        let (backlog, gone) = {
+            let mut state = self.lock();
+            state.stats.started += 1;
+            let id = member.id().expect("it is no spare");
+            (take_backlog(&mut state, member), state.member(id).is_none())
+        };
+        for job in backlog {
+            self.send(member, job, Instant::now());
+        }
+        if let Some(conn) = member.conn().filter(|_| !gone) {
+            conn.begin();
+        }
+        if member.is_to_finish() {
+            member.finish();
+        }
+    }
+
+    /// A worker's init function has returned.
+    pub(super) fn is_ready(&self, member: &Arc<Member>) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.failures = 0;
+        if let Some(id) = member.id() {
+            state.scheduler.ready(id, now);
+        }
+        self.carry_out(state, now);
+    }
+
+    pub(super) fn not_made(&self, member: &Arc<Member>, error: Error, now: Instant) {
+        self.forget(member, Some(Failure::of(&error)), now);
+        self.report(error);
+    }
+
+    /// A worker's process has ended.
+    pub(super) fn gone(&self, member: &Arc<Member>, why: Option<Error>) {
+        let now = Instant::now();
+        let peak = member.conn().and_then(|conn| conn.child.peak_memory()).unwrap_or(0);
+        {
+            let mut state = self.lock();
+            state.stats.peak_memory = state.stats.peak_memory.max(peak);
+            if member.id().is_none() {
+                if let Some(at) = state.spares.iter().position(|s| Arc::ptr_eq(s, member)) {
+                    state.spares.swap_remove(at);
+                    state.scheduler.spare_lost(now);
+                }
+                return self.carry_out(state, now);
+            }
+        }
+        self.forget(member, why.as_ref().map(Failure::of), now);
+        self.carry_out(self.lock(), now);
+        if let Some(error) = why {
+            self.report(error);
+        }
+    }
+
+    fn forget(&self, member: &Arc<Member>, failure: Option<Failure>, now: Instant) {
+        let Some(id) = member.id() else { return };
+        let mut state = self.lock();
+        if state.member(id).is_none() {
+            return;
+        }
+        state.members[id.index()] = None;
+        let mut refused = Vec::new();
+        if failure.is_some() && !member.is_ready() {
+            state.failure = failure.clone();
+            state.failures += 1;
+        }
+        for job in take_backlog(&mut state, member) {
+            let untouched = Fault::Ended(Ended { started: Some(false), ..Ended::default() });
+            if let Some(fault) = self.note_failed(&mut state, &job, untouched, now) {
+                refused.push((job, fault));
+            }
+        }
+        state.scheduler.gone(id, now);
+        match (failure.is_some(), member.is_ready()) {
+            (true, true) => state.stats.died += 1,
+            (true, false) => state.stats.failed_starts += 1,
+            (false, _) => state.stats.ended += 1,
+        }
+        drop(state);
+        for (job, fault) in refused {
+            job.refuse(fault);
+        }
+    }
+
+    fn send(&self, member: &Arc<Member>, job: Arc<dyn Job>, now: Instant) {
+        let card = job.card();
+        let Some(conn) = member.conn() else { return };
+        let mut noted = card.note();
+        if !matches!(&noted.place, Place::Sending(m) if Arc::ptr_eq(m, member)) {
+            return;
+        }
+        if noted.cancelled {
+            drop(noted);
+            return self.not_sent(&job, Fault::Cancelled);
+        }
+        noted.sent = now;
+        let mut frame = match &mut noted.frame {
+            Some(frame) if !frame.has_fds() => Some(frame.again()),
+            frame => frame.take(),
+        };
+        drop(noted);
+        let time = card.time.or(self.plan.time);
+        let time = match (time, self.plan.launcher.style) {
+            (None, _) => Time::Any,
+            (Some(time), Style::Sync) => Time::Runs(time),
+            (Some(time), Style::Async) => now.checked_add(time).map_or(Time::Any, Time::Until),
+        };
+        let sent = conn.place(&mut frame, time, || Arc::clone(&job).as_complete());
+        let mut noted = card.note();
+        match sent {
+            Ok(Some(ticket)) => {
+                // Unless it has been answered in between.
+                if matches!(&noted.place, Place::Sending(m) if Arc::ptr_eq(m, member)) {
+                    noted.place = Place::Sent(Arc::clone(member), ticket);
+                    let cancelled = noted.cancelled;
+                    drop(noted);
+                    if cancelled {
+                        conn.cancel(ticket, Fault::Cancelled);
+                    }
+                }
+            }
+            Ok(None) => unreachable!("a pool's connections always have room"),
+            // It has ended; this one it never had.
+            Err(error) => {
+                if noted.frame.is_none() {
+                    noted.frame = frame;
+                }
+                drop(noted);
+                let fault = match error.into_fault() {
+                    Some(fault @ Fault::Init(_)) => fault,
+                    Some(Fault::Ended(ended)) => {
+                        Fault::Ended(Ended { started: Some(false), ..ended })
+                    }
+                    _ => Fault::Ended(Ended { started: Some(false), ..Ended::default() }),
+                };
+                self.not_sent(&job, fault);
+            }
+        }
+    }
+
+    fn not_sent(&self, job: &Arc<dyn Job>, fault: Fault) {
+        let told = self.note_failed(&mut self.lock(), job, fault, Instant::now());
+        match told {
+            Some(fault) => job.refuse(fault),
+            None => job.moved(),
+        }
+    }
+}
+
+/// Notes an action, under the lock; what is left to do.
+fn note(state: &mut State, action: Action<Arc<dyn Job>>) -> Option<Step> {
+    match action {
+        Action::Start(id) => {
+            let spare = state.spares.iter().position(|s| s.conn().is_some());
+            let spare = spare.map(|at| state.spares.swap_remove(at));
+            let (member, step): (_, fn(Arc<Member>) -> Step) = match spare {
+                Some(spare) => {
+                    spare.becomes(id);
+                    state.stats.started += 1;
+                    state.scheduler.spare_used(Instant::now());
+                    (spare, Step::Begin)
+                }
+                None => (Member::new(Some(id)), Step::Start),
+            };
+            if state.members.len() <= id.index() {
+                state.members.resize(id.index() + 1, None);
+            }
+            state.members[id.index()] = Some(Arc::clone(&member));
+            Some(step(member))
+        }
+        Action::Spare => {
+            let member = Member::new(None);
+            state.spares.push(Arc::clone(&member));
+            Some(Step::Spare(member))
+        }
+        Action::Send { worker, job, .. } => state.send_to(worker, job),
+        Action::Finish(id) => {
+            Some(Step::Finish(Arc::clone(state.member(id).expect("it was started"))))
+        }
+        Action::Fail { job, .. } => Some(Step::Fail(job)),
+        Action::Drained => Some(Step::Over),
+    }
+}
+
+impl State {
+    /// A job is to go to a worker.
+    pub(super) fn send_to(&mut self, worker: WorkerId, job: Arc<dyn Job>) -> Option<Step> {
+        let member = Arc::clone(self.member(worker).expect("it was started"));
+        self.running += 1;
+        job.card().note().place = Place::Sending(Arc::clone(&member));
+        if member.conn().is_some() {
+            return Some(Step::Send(member, job));
+        }
+        match self.backlogs.iter_mut().find(|(id, _)| *id == worker) {
+            Some((_, backlog)) => backlog.push(job),
+            None => self.backlogs.push((worker, vec![job])),
+        }
+        None
+    }
+}
+
+fn take_backlog(state: &mut State, member: &Member) -> Vec<Arc<dyn Job>> {
+    let at = state.backlogs.iter().position(|(id, _)| Some(*id) == member.id());
+    at.map(|at| state.backlogs.swap_remove(at).1).unwrap_or_default()
+}
+
+impl Failure {
+    pub(super) fn of(error: &Error) -> Failure {
+        Failure { why: error.to_string().into(), init: error.is_init() }
+    }
+}

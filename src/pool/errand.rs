@@ -1,0 +1,233 @@
+//! One call of a pool, wherever it is: queued, at a worker, put back, over.
+
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::{Duration, Instant};
+
+use super::core::Core;
+use super::member::Member;
+use super::scheduler::JobKey;
+use crate::error::{Error, Fault};
+use crate::lead::Seat;
+use crate::rpc::pooled::{Body, CodecError, Complete, Frame, OnResult, Pooled, Slot, Ticket};
+use crate::rpc::pooled::{decoded, quietly};
+
+/// What the scheduler passes on, whatever its types.
+pub(super) trait Job: Complete + Pooled {
+    fn card(&self) -> &Card;
+    /// It has failed for good.
+    fn refuse(&self, fault: Fault);
+    /// It is somewhere else now: whoever waits has to look.
+    fn moved(&self);
+    fn as_complete(self: Arc<Self>) -> Arc<dyn Complete>;
+}
+
+/// What the pool notes about a job.
+pub(super) struct Card {
+    pub(super) core: Arc<Core>,
+    /// How long it may run, if not as long as any.
+    pub(super) time: Option<Duration>,
+    pub(super) priority: i32,
+    noted: Mutex<Noted>,
+}
+
+pub(super) struct Noted {
+    /// The call, encoded. One with descriptors is gone once it has been sent, as a program
+    /// may wait until nobody holds them.
+    pub(super) frame: Option<Frame>,
+    pub(super) place: Place,
+    pub(super) key: Option<JobKey>,
+    /// It was cancelled while it was on its way.
+    pub(super) cancelled: bool,
+    /// It may be started so often after a worker has died of it.
+    pub(super) retries: u32,
+    pub(super) made: Instant,
+    pub(super) sent: Instant,
+}
+
+#[derive(Clone)]
+pub(super) enum Place {
+    Queued,
+    /// Somebody is giving it to a worker.
+    Sending(Arc<Member>),
+    Sent(Arc<Member>, Ticket),
+    Over,
+}
+
+impl Place {
+    pub(super) fn member(&self) -> Option<&Arc<Member>> {
+        match self {
+            Place::Sending(member) | Place::Sent(member, _) => Some(member),
+            Place::Queued | Place::Over => None,
+        }
+    }
+}
+
+/// How a call is to be made.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wishes {
+    pub(super) priority: i32,
+    pub(super) retries: u32,
+    pub(super) time: Option<Duration>,
+}
+
+impl Card {
+    pub(super) fn note(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+/// Who is told.
+pub(super) enum Goal<R> {
+    Slot(Arc<Slot<R>>),
+    Then(Mutex<Option<OnResult<R>>>),
+    Sink(Arc<dyn Sink<R>>, u64),
+}
+
+/// Where the results of many calls go.
+pub(super) trait Sink<R>: Send + Sync {
+    fn put(&self, index: u64, outcome: Result<R, Error>);
+}
+
+pub(super) struct Errand<R> {
+    card: Card,
+    goal: Goal<R>,
+    decode: fn(&Body<'_>) -> Result<R, CodecError>,
+    me: Weak<Errand<R>>,
+}
+
+impl<R: Send + 'static> Errand<R> {
+    pub(super) fn new(
+        core: &Arc<Core>,
+        frame: Frame,
+        wishes: Wishes,
+        goal: Goal<R>,
+        decode: fn(&Body<'_>) -> Result<R, CodecError>,
+    ) -> Arc<Errand<R>> {
+        let made = Instant::now();
+        let noted = Noted {
+            frame: Some(frame.settled()),
+            place: Place::Queued,
+            key: None,
+            cancelled: false,
+            retries: wishes.retries,
+            made,
+            sent: made,
+        };
+        let card = Card {
+            core: Arc::clone(core),
+            time: wishes.time,
+            priority: wishes.priority,
+            noted: Mutex::new(noted),
+        };
+        Arc::new_cyclic(|me| Errand { card, goal, decode, me: me.clone() })
+    }
+
+    fn tell(&self, outcome: Result<R, Error>) {
+        match &self.goal {
+            Goal::Slot(slot) => slot.tell(outcome),
+            Goal::Then(then) => {
+                let then = then.lock().unwrap_or_else(|e| e.into_inner()).take();
+                if let Some(then) = then {
+                    quietly(|| then(outcome));
+                }
+            }
+            Goal::Sink(sink, index) => sink.put(*index, outcome),
+        }
+    }
+}
+
+impl<R: Send + 'static> Errand<R> {
+    /// It has failed before it was taken in.
+    pub(super) fn refuse_with(&self, error: Error) {
+        self.tell(Err(error));
+    }
+}
+
+impl<R: Send + 'static> Complete for Errand<R> {
+    fn reply(&self, body: &Body<'_>, fds: Vec<OwnedFd>) {
+        let outcome = decoded(self.decode, body, fds);
+        // First the worker's next job, and the figures; then whoever waits.
+        self.card.core.answered(&self.card, outcome.is_ok());
+        self.tell(outcome);
+    }
+
+    fn fail(&self, fault: Fault) {
+        let Some(me) = self.me.upgrade() else { return };
+        let job: Arc<dyn Job> = me;
+        match self.card.core.failed(&job, fault) {
+            Some(fault) => self.tell(Err(fault.into())),
+            None => self.moved(),
+        }
+    }
+}
+
+impl<R: Send + 'static> Job for Errand<R> {
+    fn card(&self) -> &Card {
+        &self.card
+    }
+
+    fn refuse(&self, fault: Fault) {
+        self.card.note().place = Place::Over;
+        self.tell(Err(fault.into()));
+    }
+
+    fn moved(&self) {
+        if let Goal::Slot(slot) = &self.goal {
+            slot.poke();
+        }
+    }
+
+    fn as_complete(self: Arc<Self>) -> Arc<dyn Complete> {
+        self
+    }
+}
+
+impl<R: Send + 'static> Pooled for Errand<R> {
+    fn check(&self) -> Result<(), Error> {
+        self.card.core.check()
+    }
+
+    fn is_calling_back(&self) -> bool {
+        self.card.core.is_calling_back()
+    }
+
+    /// Whoever waits reads what the worker says by himself; while the call is queued, the
+    /// hub reads for all.
+    fn wait(
+        &self,
+        sit: &dyn Fn() -> Arc<Seat>,
+        deadline: Option<Instant>,
+        done: &mut dyn FnMut() -> bool,
+    ) {
+        while !done() && deadline.is_none_or(|d| Instant::now() < d) {
+            let place = self.card.note().place.clone();
+            if let Place::Sent(member, ticket) = &place
+                && let Some(conn) = member.conn()
+            {
+                let is_here =
+                    || matches!(&self.card.note().place, Place::Sent(_, t) if t == ticket);
+                conn.wait(sit, deadline, || (done() || !is_here()).then_some(()));
+                continue;
+            }
+            let seat = sit();
+            // It may have come between looking and sitting.
+            if !done() {
+                seat.sleep(deadline);
+            }
+        }
+    }
+
+    fn look(&self) {
+        let place = self.card.note().place.clone();
+        if let Some(conn) = place.member().and_then(|member| member.conn()) {
+            conn.look();
+        }
+    }
+
+    fn cancel(&self) {
+        if let Some(me) = self.me.upgrade() {
+            self.card.core.cancel(me);
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! How a pool begins anew, and how it ends.
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::thread;
+use std::time::Instant;
+
+use super::core::{Core, State};
+use super::member::Member;
+use crate::error::{Error, Fault};
+use crate::hub::Timed;
+use crate::lead::Seat;
+use crate::process::Process;
+use crate::rpc::pooled::{Conn, Inside, quietly};
+
+impl Core {
+    /// An error unless this process may use the pool.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        if self.mark.is_here() { Ok(()) } else { self.take_over() }
+    }
+
+    /// Takes the pool over from the process that this one was forked from, if that has
+    /// ended.
+    fn take_over(&self) -> Result<(), Error> {
+        self.home.claim_patiently()?;
+        let conns: Vec<_> = {
+            let mut state = self.lock();
+            state.armed = None;
+            state.everybody().filter_map(|m| m.conn().map(Arc::clone)).collect()
+        };
+        for conn in conns {
+            conn.check()?;
+        }
+        self.mark.renew();
+        self.carry_out(self.lock(), Instant::now());
+        Ok(())
+    }
+
+    /// Has the hub call at that time.
+    pub(super) fn arm(&self, time: Instant) {
+        let armed = self.home.hub().map(|hub| hub.at(time, self.me.clone()));
+        if let Err(error) = armed {
+            // Without that thread nothing grows or shrinks by itself; the next call tries
+            // again.
+            self.lock().armed = None;
+            self.report(error);
+        }
+    }
+
+    /// No more jobs are taken; those there are will be done, and then it ends.
+    pub(super) fn drain(&self) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        if !state.over {
+            state.kept = self.me.upgrade();
+        }
+        state.scheduler.drain(now);
+        self.carry_out(state, now);
+    }
+
+    /// Ends it, whatever it is doing.
+    pub(super) fn kill(&self) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        if !state.over {
+            state.kept = self.me.upgrade();
+        }
+        state.killed = true;
+        let queued = state.scheduler.stop(now);
+        state.stats.failed.refused += queued.len() as u64;
+        let unmade = std::mem::take(&mut state.unmade);
+        let conns: Vec<Arc<Conn>> =
+            state.everybody().filter_map(|m| m.conn().map(Arc::clone)).collect();
+        drop(state);
+        for conn in conns {
+            conn.kill("its pool was killed");
+        }
+        for (_, job) in queued {
+            job.refuse(Fault::PoolEnded);
+        }
+        for member in unmade {
+            self.not_made(&member, Fault::PoolEnded.into(), now);
+        }
+        self.carry_out(self.lock(), now);
+    }
+
+    /// New workers come from this template.
+    pub(super) fn reload(&self, template: Process) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.template = Arc::new(template);
+        state.failure = None;
+        state.failures = 0;
+        // Spares are of the old one.
+        let spares = std::mem::take(&mut state.spares);
+        for _ in &spares {
+            state.scheduler.spare_lost(now);
+        }
+        state.scheduler.reload(now);
+        drop(state);
+        for spare in spares {
+            spare.finish();
+        }
+        self.carry_out(self.lock(), now);
+    }
+
+    /// The template has died: it is made again, by a thread of its own, as its setup
+    /// functions may take long. Whether the worker will be made then.
+    pub(super) fn rebuild_for(&self, member: &Arc<Member>) -> bool {
+        if !member.may_try_again() {
+            return false;
+        }
+        let mut state = self.lock();
+        if state.killed {
+            return false;
+        }
+        state.unmade.push(Arc::clone(member));
+        if std::mem::replace(&mut state.rebuilding, true) {
+            return true;
+        }
+        drop(state);
+        let core = self.me.upgrade().expect("it is borrowed");
+        let thread = thread::Builder::new().name("offshoot-template".to_owned());
+        if thread.spawn(move || core.rebuild()).is_ok() {
+            return true;
+        }
+        let mut state = self.lock();
+        state.rebuilding = false;
+        state.unmade.retain(|m| !Arc::ptr_eq(m, member));
+        false
+    }
+
+    fn rebuild(&self) {
+        let old = Arc::clone(&self.lock().template);
+        let made = match old.rebuilt() {
+            Some(made) => made.and_then(|new| new.settle_now().map(|()| new)),
+            None => Err(crate::error::Kind::TemplateGone(
+                "it was a snapshot, or came by a descriptor, so it cannot be made again",
+            )
+            .into()),
+        };
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.rebuilding = false;
+        let unmade = std::mem::take(&mut state.unmade);
+        let failed = match made {
+            Ok(new) => {
+                // It may have been reloaded in between.
+                if Arc::ptr_eq(&state.template, &old) {
+                    state.template = Arc::new(new);
+                    state.stats.templates += 1;
+                }
+                None
+            }
+            Err(error) => Some(error),
+        };
+        drop(state);
+        for member in unmade {
+            match &failed {
+                None => self.start(&member, now),
+                Some(error) => {
+                    let _why = format!("its template could not be made again: {error}");
+                    let unmade = crate::error::Ended { started: Some(false), ..Default::default() };
+                    self.not_made(&member, Fault::Ended(unmade).into(), now);
+                }
+            }
+        }
+        self.carry_out(self.lock(), now);
+    }
+
+    /// Tells `on_error`.
+    pub(super) fn report(&self, error: Error) {
+        let Some(on_error) = &self.plan.on_error else {
+            tracing::warn!(target: "offshoot", %error, "a worker of a pool of which nobody handles errors");
+            return;
+        };
+        let _inside = Inside::of_pool(self.me.as_ptr().addr());
+        on_error.tell(error);
+    }
+
+    /// Nothing is left.
+    pub(super) fn is_over(&self) {
+        let (on_destroy, seats, wakers, kept) = {
+            let mut state = self.lock();
+            state.over = true;
+            let seats = std::mem::take(&mut state.end_seats);
+            let wakers = std::mem::take(&mut state.end_wakers);
+            let spares = std::mem::take(&mut state.spares);
+            (state.on_destroy.take(), seats, wakers, (spares, state.kept.take()))
+        };
+        // Spares were told nothing, and end with their streams.
+        kept.0.iter().for_each(|spare| spare.finish());
+        if let Some(on_destroy) = on_destroy {
+            let _inside = Inside::of_pool(self.me.as_ptr().addr());
+            quietly(on_destroy);
+        }
+        seats.iter().for_each(|s| s.ring());
+        wakers.into_iter().for_each(Waker::wake);
+        // Whoever calls this has a reference of his own.
+        drop(kept);
+    }
+
+    /// Waits until nothing is left.
+    pub(super) fn wait_for_end(&self) -> Result<(), Error> {
+        self.check()?;
+        if self.is_calling_back() {
+            return Err(Fault::WouldDeadlock.into());
+        }
+        let seat = Seat::new();
+        loop {
+            let mut state = self.lock();
+            if state.over {
+                return Ok(());
+            }
+            state.end_seats.push(Arc::clone(&seat));
+            drop(state);
+            seat.sleep(None);
+        }
+    }
+}
+
+impl State {
+    fn everybody(&self) -> impl Iterator<Item = &Arc<Member>> {
+        self.members.iter().flatten().chain(&self.spares)
+    }
+}
+
+impl Timed for Core {
+    fn hub_timer(self: Arc<Core>) {
+        if !self.mark.is_here() {
+            return;
+        }
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.armed = None;
+        state.scheduler.tick(now);
+        self.carry_out(state, now);
+    }
+}

@@ -1,0 +1,215 @@
+//! The conclusions that are drawn after every event.
+
+use std::time::Instant;
+
+use super::member::Phase;
+use super::{Action, JobKey, Scheduler, Stage};
+
+impl<J> Scheduler<J> {
+    pub(super) fn settle(&mut self, now: Instant) {
+        if matches!(self.stage, Stage::Stopped | Stage::Over) {
+            return self.conclude();
+        }
+        self.setbacks.end_pause(now);
+        while let Some(index) = self.wishes.take_due(now) {
+            self.roster.get_mut(index).due = None;
+            self.wish(index);
+        }
+        self.break_down(now);
+        // Each round starts a worker, which may take jobs, whose number may have been
+        // the last thing that another worker waited for to be retired, …
+        loop {
+            self.hand_out();
+            self.recycle();
+            if !self.grow(now) {
+                break;
+            }
+        }
+        if !self.is_closed() && self.setbacks.until().is_none() {
+            self.spares.restock(self.rules.spares);
+        }
+        self.shrink(now);
+        self.conclude();
+    }
+
+    /// Gives up after too many failed starts, if nothing is left that works.
+    fn break_down(&mut self, now: Instant) {
+        if !self.broken
+            && self.roster.ready_takers() == 0
+            && self.setbacks.too_many(now, &self.rules.restart)
+        {
+            self.broken = true;
+            self.spares.cancel_due();
+            for (key, job) in std::mem::take(&mut self.queue) {
+                self.actions.push(Action::Fail { key, job });
+            }
+        }
+    }
+
+    fn hand_out(&mut self) {
+        while !self.queue.is_empty() {
+            let Some(index) = self.roster.first() else { break };
+            let Some((key, job)) = self.queue.pop_first() else { break };
+            self.give(index, key, job);
+        }
+    }
+
+    pub(super) fn give(&mut self, index: u32, key: JobKey, job: J) {
+        self.roster.load(index);
+        self.actions.push(Action::Send { worker: self.roster.id(index), key, job });
+        self.count_job(index);
+    }
+
+    pub(super) fn count_job(&mut self, index: u32) {
+        let member = self.roster.get_mut(index);
+        member.left = member.left.saturating_sub(1);
+        if member.left == 0 {
+            self.wish(index);
+        }
+    }
+
+    /// This one is to be recycled when its turn comes.
+    pub(super) fn wish(&mut self, index: u32) {
+        let id = self.roster.id(index);
+        let member = self.roster.get_mut(index);
+        if !member.wished {
+            member.wished = true;
+            self.wishes.push(id);
+        }
+    }
+
+    /// Retires those whose turn has come, and then those that are more than `max`.
+    fn recycle(&mut self) {
+        while self.roster.away() < self.rules.max_recycling() {
+            let Some(id) = self.wishes.pop() else { break };
+            // It may be gone since, or have left on its own account.
+            let index = self.roster.find(id);
+            if let Some(index) = index.filter(|i| self.roster.get(*i).phase == Phase::Taking) {
+                self.owed += 1;
+                self.retire_now(index);
+            }
+        }
+        while self.roster.takers() > self.rules.max()
+            && self.roster.away() < self.rules.max_recycling()
+        {
+            let Some(index) = self.roster.last() else { break };
+            self.retire_now(index);
+        }
+    }
+
+    pub(super) fn retire_now(&mut self, index: u32) {
+        self.leave(index, Phase::Leaving);
+        self.roster.count_away(index);
+        if self.roster.get(index).load == 0 {
+            self.finish(index);
+        }
+    }
+
+    /// It has no jobs, and gets none any more.
+    pub(super) fn finish(&mut self, index: u32) {
+        self.leave(index, Phase::Finishing);
+        self.actions.push(Action::Finish(self.roster.id(index)));
+    }
+
+    /// It takes no more jobs.
+    pub(super) fn leave(&mut self, index: u32, phase: Phase) {
+        if let Some(due) = self.roster.get_mut(index).due.take() {
+            self.wishes.forget(due, index);
+        }
+        self.roster.leave(index, phase);
+    }
+
+    /// Starts one more worker, if one is wanted and its time has come.
+    fn grow(&mut self, now: Instant) -> bool {
+        let lacking = self.lacking();
+        self.owed = self.owed.min(lacking);
+        self.pressed &= lacking > 0 && !self.roster.has_room();
+        if lacking == 0 || !self.wants_more() || self.setbacks.until().is_some() {
+            self.start_at = None;
+            return false;
+        }
+        if !self.at_once() {
+            match self.start_at {
+                None => {
+                    self.start_at = now.checked_add(self.rules.start);
+                    return false;
+                }
+                Some(at) if at > now => return false,
+                Some(_) => {}
+            }
+        }
+        self.start_at = None;
+        self.owed = self.owed.saturating_sub(1);
+        let left = self.rules.draw_jobs(&mut self.dice);
+        let due = self.rules.draw_age(&mut self.dice, now);
+        let id = self.roster.add(now, left, due);
+        if let Some(due) = due {
+            self.wishes.remember(due, id.index);
+        }
+        self.actions.push(Action::Start(id));
+        true
+    }
+
+    /// How many workers there could be more.
+    pub(super) fn lacking(&self) -> usize {
+        self.rules.max().saturating_sub(self.roster.takers())
+    }
+
+    /// The next worker is started without delay: it is the first, or replaces another.
+    pub(super) fn at_once(&self) -> bool {
+        self.roster.takers() == 0 || self.owed > 0 || self.rules.start.is_zero()
+    }
+
+    /// All workers have enough to do, or fewer than `idle` have nothing to do.
+    fn wants_more(&self) -> bool {
+        if self.broken {
+            return false;
+        }
+        match self.stage {
+            Stage::Open => {
+                !self.queue.is_empty()
+                    || self.pressed
+                    || self.roster.idle() + self.roster.fresh() < self.rules.idle
+            }
+            Stage::Draining => !self.queue.is_empty(),
+            Stage::Stopped | Stage::Over => false,
+        }
+    }
+
+    /// Which worker has been idle longest, if there are more than are kept, and until when
+    /// it may be.
+    pub(super) fn next_stop(&self) -> Option<(u32, Instant)> {
+        if self.roster.idle() <= self.rules.idle {
+            return None;
+        }
+        let index = self.roster.longest_idle()?;
+        Some((index, self.roster.get(index).since.checked_add(self.rules.stop)?))
+    }
+
+    fn shrink(&mut self, now: Instant) {
+        while let Some((index, at)) = self.next_stop() {
+            if at > now {
+                break;
+            }
+            self.finish(index);
+            // There are more than enough: nobody misses those that were lost before.
+            self.owed = 0;
+        }
+    }
+
+    /// The end of a pool.
+    fn conclude(&mut self) {
+        if self.stage == Stage::Open || !self.queue.is_empty() {
+            return;
+        }
+        if self.stage == Stage::Draining {
+            while let Some(index) = self.roster.longest_idle().or(self.roster.last_fresh()) {
+                self.finish(index);
+            }
+        }
+        if self.stage != Stage::Over && self.roster.live() == 0 && self.spares.on_their_way() == 0 {
+            self.stage = Stage::Over;
+            self.actions.push(Action::Drained);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! How many spares there are, and how many are on their way.
+
+#[derive(Default)]
+pub(super) struct Spares {
+    /// Those that there are, and those that are being made or will be asked for.
+    total: usize,
+    /// Those that there are.
+    made: usize,
+    /// Those that will be asked for, behind the other actions.
+    due: usize,
+}
+
+impl Spares {
+    pub(super) fn restock(&mut self, wanted: usize) {
+        let missing = wanted.saturating_sub(self.total);
+        self.total += missing;
+        self.due += missing;
+    }
+
+    pub(super) fn take_due(&mut self) -> usize {
+        std::mem::take(&mut self.due)
+    }
+
+    /// What has not been asked for will not be.
+    pub(super) fn cancel_due(&mut self) {
+        self.total -= self.take_due();
+    }
+
+    pub(super) fn arrived(&mut self) {
+        self.made = (self.made + 1).min(self.asked());
+    }
+
+    /// One that was there, or was being made. It need not be known which: if it was there,
+    /// and another is being made, then `made` is one too many until that one arrives.
+    pub(super) fn lost(&mut self) {
+        if self.asked() > 0 {
+            self.total -= 1;
+            self.made = self.made.min(self.asked());
+        }
+    }
+
+    pub(super) fn used(&mut self) {
+        if self.made > 0 {
+            self.total -= 1;
+            self.made -= 1;
+        }
+    }
+
+    pub(super) fn made(&self) -> usize {
+        self.made
+    }
+
+    /// Asked for, and not answered yet.
+    pub(super) fn on_their_way(&self) -> usize {
+        self.asked() - self.made
+    }
+
+    fn asked(&self) -> usize {
+        self.total - self.due
+    }
+}
