@@ -144,6 +144,44 @@ impl Process {
         self
     }
 
+    /// The CPUs on which the process, and whatever it starts, may run (sched_setaffinity(2)),
+    /// by their numbers, from 0 to 1023.
+    pub fn cpu_affinity(mut self, cpus: impl IntoIterator<Item = usize>) -> Process {
+        let mut set = Vec::new();
+        for cpu in cpus {
+            if cpu >= settings::CPUS {
+                self.queue().fail(move || Kind::Argument(format!("{cpu} is not a CPU")));
+                return self;
+            }
+            if set.len() <= cpu / 8 {
+                set.resize(cpu / 8 + 1, 0);
+            }
+            set[cpu / 8] |= 1 << (cpu % 8);
+        }
+        if set.is_empty() {
+            self.queue().fail(|| Kind::Argument("a process needs a CPU to run on".to_owned()));
+        } else {
+            self.queue().config(&Step::Cpus(set.into()));
+        }
+        self
+    }
+
+    /// Moves the process to a control group of version 2, before anything of its own runs:
+    /// an absolute path of the group's directory, `/sys/fs/cgroup/…`. Whoever may move
+    /// processes there is said in cgroups(7).
+    pub fn cgroup(mut self, path: impl AsRef<Path>) -> Process {
+        let path = path.as_ref();
+        if !path.is_absolute() {
+            let shown = path.display().to_string();
+            self.queue().fail(move || {
+                Kind::Argument(format!("the path of a control group is not absolute: {shown}"))
+            });
+        } else if self.check_nul("a control group", path.as_os_str().as_bytes()) {
+            self.queue().config(&Step::Cgroup(path.as_os_str().as_bytes().into()));
+        }
+        self
+    }
+
     /// Moves the process to a process group; 0 makes it the leader of a new one, so
     /// that signals from the terminal do not reach it.
     pub fn process_group(mut self, group: i32) -> Process {

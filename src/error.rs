@@ -105,6 +105,11 @@ impl Error {
         move |source| Kind::System { what, source }.into()
     }
 
+    /// A process was never made, or never ran what it was to run.
+    pub(crate) fn is_unmade(&self) -> bool {
+        self.stage().is_some()
+    }
+
     fn stage(&self) -> Option<Stage> {
         match &*self.kind {
             Kind::Remote(failure) => Some(failure.stage),

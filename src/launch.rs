@@ -5,10 +5,11 @@
 //! reports that too.
 
 use std::collections::VecDeque;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::fmt::Display;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -169,6 +170,12 @@ impl Launch<'_> {
             }
             Step::Title(text) => self.title = Some(text.into_owned()),
             Step::HugePages(on) => self.template.huge_pages = on,
+            Step::Cpus(set) => config("CPU affinity", settings::set_affinity(&set))?,
+            Step::Cgroup(path) => {
+                let shown = String::from_utf8_lossy(&path).into_owned();
+                let moved = settings::enter_cgroup(OsStr::from_bytes(&path).as_ref());
+                config(format_args!("control group {shown}"), moved)?;
+            }
         }
         Ok(())
     }

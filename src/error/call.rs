@@ -64,20 +64,29 @@ pub(crate) struct Ended {
     pub(crate) peak_memory: Option<u64>,
     /// Why this library ended it, if it did.
     pub(crate) because: Option<&'static str>,
+    /// Why it never ran.
+    pub(crate) unmade: Option<Arc<str>>,
+    /// The end of what it wrote to standard error, if that was kept.
+    pub(crate) said: Option<Arc<str>>,
 }
 
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.status {
-            Some(status) => write!(f, "the worker process has ended: {status}")?,
-            None => f.write_str("the worker has closed its connection")?,
+        match (&self.unmade, self.status) {
+            (Some(why), _) => write!(f, "the worker process did not come to be: {why}")?,
+            (None, Some(status)) => write!(f, "the worker process has ended: {status}")?,
+            (None, None) => f.write_str("the worker has closed its connection")?,
         }
         if let Some(why) = self.because {
             write!(f, " (it was killed: {why})")?;
         }
         match self.started {
-            Some(false) => f.write_str("; the call was not started"),
-            Some(true) => f.write_str("; the call was running"),
+            Some(false) => f.write_str("; the call was not started")?,
+            Some(true) => f.write_str("; the call was running")?,
+            None => {}
+        }
+        match self.said.as_deref().and_then(|said| said.lines().last()) {
+            Some(line) => write!(f, "; it said last: {line}"),
             None => Ok(()),
         }
     }
@@ -199,6 +208,18 @@ impl Error {
     /// The largest resident set of the worker process that ended, in bytes.
     pub fn peak_memory(&self) -> Option<u64> {
         self.ended()?.peak_memory
+    }
+
+    /// Why this library killed the worker process, in a few words, if it did, and that is
+    /// why the call failed: for another call's timeout, for instance.
+    pub fn killed_because(&self) -> Option<&str> {
+        self.ended()?.because
+    }
+
+    /// The end of what the worker process that ended wrote to standard error, if the pool
+    /// [keeps](crate::pool::PoolBuilder::capture_stderr) that: up to 4 KiB, in whole lines.
+    pub fn stderr_tail(&self) -> Option<&str> {
+        self.ended()?.said.as_deref()
     }
 
     pub(super) fn is_worker_gone(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use std::any::TypeId;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -235,6 +236,18 @@ impl<A: 'static, R: Send + 'static, E: Send + 'static> PoolBuilder<A, R, E> {
         self.step(move |process| process.nice(nice))
     }
 
+    /// The CPUs on which workers may run; see [`Process::cpu_affinity`].
+    pub fn cpu_affinity(self, cpus: impl IntoIterator<Item = usize>) -> Self {
+        let cpus: Vec<usize> = cpus.into_iter().collect();
+        self.step(move |process| process.cpu_affinity(cpus.iter().copied()))
+    }
+
+    /// The control group in which workers run; see [`Process::cgroup`].
+    pub fn cgroup(self, path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        self.step(move |process| process.cgroup(&path))
+    }
+
     fn step(mut self, step: impl Fn(Process) -> Process + Send + Sync + 'static) -> Self {
         self.steps.push(Box::new(step));
         self
@@ -345,6 +358,7 @@ impl<A: 'static, R: Send + 'static, E: Send + 'static> PoolBuilder<A, R, E> {
         // The hub reads wherever nobody waits, and keeps the times.
         home.hub()?;
         core.with_scheduler(|scheduler, now: Instant| scheduler.tick(now));
+        core.make_spares();
         Ok(Pool { core, speech })
     }
 }

@@ -2,12 +2,13 @@
 
 use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::core::{Core, Failure, State};
 use super::errand::{Job, Place};
 use super::member::{Member, Overseen};
 use super::scheduler::{Action, WorkerId};
+use super::tail::Tail;
 use crate::error::{Ended, Error, Fault};
 use crate::rpc::pooled::{Set, Style, Time};
 
@@ -15,12 +16,14 @@ use crate::rpc::pooled::{Set, Style, Time};
 pub(super) enum Step {
     Start(Arc<Member>),
     Begin(Arc<Member>),
-    Spare(Arc<Member>),
     Send(Arc<Member>, Arc<dyn Job>),
     Finish(Arc<Member>),
     Fail(Arc<dyn Job>),
     Over,
 }
+
+/// How long after a spare was used it is replaced.
+const SPARES_AFTER: Duration = Duration::from_micros(500);
 
 impl Core {
     /// Does what has been decided, until there is nothing more.
@@ -46,7 +49,12 @@ impl Core {
             state = self.lock();
             state.steps = steps;
         }
-        let next = state.scheduler.next_tick();
+        let mut next = state.scheduler.next_tick();
+        if state.owed_spares > 0 {
+            // Not by whoever makes a call, and not while that is on its way.
+            let then = now + SPARES_AFTER;
+            next = Some(next.map_or(then, |next| next.min(then)));
+        }
         let arm = next.filter(|next| state.armed.is_none_or(|armed| *next < armed));
         if arm.is_some() {
             state.armed = arm;
@@ -65,6 +73,28 @@ impl Core {
         wakers.into_iter().for_each(Waker::wake);
     }
 
+    /// Makes the spares that are to be made.
+    pub(super) fn make_spares(&self) {
+        let members: Vec<_> = {
+            let mut state = self.lock();
+            let owed = std::mem::take(&mut state.owed_spares);
+            let members: Vec<_> = (0..owed).map(|_| Member::new(None)).collect();
+            state.spares.extend(members.iter().cloned());
+            members
+        };
+        let now = Instant::now();
+        for member in members {
+            let made = self.make(&member);
+            let mut state = self.lock();
+            if made.is_ok() {
+                state.scheduler.spare_made();
+            } else {
+                state.spares.retain(|s| !Arc::ptr_eq(s, &member));
+                state.scheduler.spare_lost(now);
+            }
+        }
+    }
+
     fn step(&self, step: Step, now: Instant) {
         match step {
             Step::Start(member) => self.start(&member, now),
@@ -73,14 +103,6 @@ impl Core {
                     conn.begin();
                 }
             }
-            Step::Spare(member) => match self.make(&member) {
-                Ok(()) => self.lock().scheduler.spare_made(),
-                Err(_) => {
-                    let mut state = self.lock();
-                    state.spares.retain(|s| !Arc::ptr_eq(s, &member));
-                    state.scheduler.spare_lost(now);
-                }
-            },
             Step::Send(member, job) => self.send(&member, job, now),
             Step::Finish(member) => member.finish(),
             Step::Fail(job) => {
@@ -99,7 +121,12 @@ impl Core {
     /// Makes a worker's process.
     fn make(&self, member: &Arc<Member>) -> Result<(), Error> {
         let template = Arc::clone(&self.lock().template);
-        let process = (self.plan.prepare)(template.fork()?);
+        let mut process = (self.plan.prepare)(template.fork()?);
+        if self.plan.capture_stderr {
+            let (tail, end) = Tail::new(self.home)?;
+            process = process.stderr(end);
+            member.listens_to(tail);
+        }
         let mut set = Set::default();
         if let Some(on_event) = &self.plan.on_event {
             set.event = Some(on_event(Arc::downgrade(member)));
@@ -301,9 +328,8 @@ fn note(state: &mut State, action: Action<Arc<dyn Job>>) -> Option<Step> {
             Some(step(member))
         }
         Action::Spare => {
-            let member = Member::new(None);
-            state.spares.push(Arc::clone(&member));
-            Some(Step::Spare(member))
+            state.owed_spares += 1;
+            None
         }
         Action::Send { worker, job, .. } => state.send_to(worker, job),
         Action::Finish(id) => {

@@ -81,6 +81,8 @@ pub(super) struct State {
     pub(super) members: Vec<Option<Arc<Member>>>,
     pub(super) backlogs: Vec<(WorkerId, Backlog)>,
     pub(super) spares: Vec<Arc<Member>>,
+    /// Spares that are to be made.
+    pub(super) owed_spares: usize,
     pub(super) stats: Stats,
     /// Of the last worker that was not ready before it ended.
     pub(super) failure: Option<Failure>,
@@ -130,6 +132,7 @@ impl State {
             members: Vec::new(),
             backlogs: Vec::new(),
             spares: Vec::new(),
+            owed_spares: 0,
             stats: Stats::default(),
             failure: None,
             failures: 0,

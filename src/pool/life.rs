@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::core::{Core, State};
 use super::member::Member;
-use crate::error::{Error, Fault};
+use crate::error::{Ended, Error, Fault, Kind};
 use crate::hub::Timed;
 use crate::lead::Seat;
 use crate::process::Process;
@@ -134,7 +134,7 @@ impl Core {
         let old = Arc::clone(&self.lock().template);
         let made = match old.rebuilt() {
             Some(made) => made.and_then(|new| new.settle_now().map(|()| new)),
-            None => Err(crate::error::Kind::TemplateGone(
+            None => Err(Kind::TemplateGone(
                 "it was a snapshot, or came by a descriptor, so it cannot be made again",
             )
             .into()),
@@ -159,8 +159,12 @@ impl Core {
             match &failed {
                 None => self.start(&member, now),
                 Some(error) => {
-                    let _why = format!("its template could not be made again: {error}");
-                    let unmade = crate::error::Ended { started: Some(false), ..Default::default() };
+                    let why = format!("its template could not be made again: {error}");
+                    let unmade = Ended {
+                        unmade: Some(why.into()),
+                        started: Some(false),
+                        ..Ended::default()
+                    };
                     self.not_made(&member, Fault::Ended(unmade).into(), now);
                 }
             }
@@ -230,10 +234,8 @@ impl Timed for Core {
         if !self.mark.is_here() {
             return;
         }
-        let now = Instant::now();
-        let mut state = self.lock();
-        state.armed = None;
-        state.scheduler.tick(now);
-        self.carry_out(state, now);
+        self.lock().armed = None;
+        self.make_spares();
+        self.with_scheduler(|scheduler, now| scheduler.tick(now));
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::core::Core;
 use super::errand::Job;
 use super::scheduler::{Why, WorkerId};
+use super::tail::Tail;
 use crate::error::Error;
 use crate::rpc::pooled::{Conn, Overseer};
 
@@ -26,6 +27,8 @@ pub(super) struct Member {
     to_finish: OnceLock<()>,
     /// Its init function has returned.
     ready: OnceLock<()>,
+    /// What it writes to standard error, if that is kept.
+    tail: OnceLock<Arc<Tail>>,
 }
 
 impl Member {
@@ -38,6 +41,7 @@ impl Member {
             second_try: OnceLock::new(),
             to_finish: OnceLock::new(),
             ready: OnceLock::new(),
+            tail: OnceLock::new(),
         };
         if let Some(id) = id {
             member.becomes(id);
@@ -69,6 +73,10 @@ impl Member {
         if let Some(conn) = self.conn() {
             conn.finish();
         }
+    }
+
+    pub(super) fn listens_to(&self, tail: Arc<Tail>) {
+        assert!(self.tail.set(tail).is_ok(), "a process is made once");
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -145,6 +153,13 @@ impl Overseer for Overseen {
         self.tell(|core, member| {
             core.with_worker(member, |s, id, now| s.retire(id, now, Why::Asked));
         });
+    }
+
+    fn last_words(&self) -> Option<Arc<str>> {
+        let member = self.member.upgrade()?;
+        let tail = member.tail.get()?;
+        tail.read_rest();
+        Some(tail.text()).filter(|text| !text.is_empty()).map(Arc::from)
     }
 
     fn gone(&self, why: Option<Error>) {

@@ -16,6 +16,7 @@ mod member;
 mod request;
 mod scheduler;
 mod stats;
+mod tail;
 
 pub use builder::PoolBuilder;
 pub use handle::Pool;

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::codec::{Body, CodecError};
 use super::logs::Logs;
@@ -21,6 +21,8 @@ pub(crate) trait Overseer: Send + Sync {
     fn ready(&self);
     /// It wants no more calls.
     fn retires(&self);
+    /// The end of what it wrote to standard error; it has ended.
+    fn last_words(&self) -> Option<Arc<str>>;
     /// The process has ended, and its calls have been told. Why, unless it was to.
     fn gone(&self, why: Option<Error>);
 }
@@ -110,6 +112,11 @@ impl Handlers {
         if let Some(Err(why)) = done {
             self.error(Fault::Codec { what: "an event", why: why.to_string().into() }.into());
         }
+    }
+
+    /// The end of what the worker wrote to standard error, if a pool keeps it.
+    pub(super) fn last_words(&self) -> Option<Arc<str>> {
+        self.overseer.as_ref()?.last_words()
     }
 
     /// What the worker logs, for this program's subscriber.

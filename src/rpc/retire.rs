@@ -9,6 +9,11 @@ use crate::sys::forked::Birthmark;
 /// The way to the pool, in the process of one of its workers.
 static POOL: OnceLock<(Birthmark, Weak<Output>)> = OnceLock::new();
 
+/// Does in advance what [`begin`] needs.
+pub(super) fn prepare() {
+    Birthmark::new();
+}
+
 /// This process is a worker of a pool.
 pub(super) fn begin(output: &Arc<Output>) {
     let _ = POOL.set((Birthmark::new(), Arc::downgrade(output)));

@@ -59,6 +59,11 @@ impl Session {
         // The parent decides when its workers end, not the terminal.
         signal::ignore_interrupt();
         panics::note();
+        // Whatever can be done before the parent says what this is to be: a pool's spares
+        // wait here.
+        let socket = stream.try_clone().map_err(refused)?;
+        Spin::prepare();
+        retire::prepare();
         let mut inbox = Inbox::new(MAX_BODY);
         let hello = loop {
             if let Some(first) = inbox.next().map_err(|why| refused(why.0))? {
@@ -74,7 +79,6 @@ impl Session {
                 return Err(0);
             }
         };
-        let socket = stream.try_clone().map_err(refused)?;
         let output = Arc::new(Output::new(stream, hello.max_reply));
         if let Some(most) = hello.forward_logs {
             logs::worker::begin(most, Arc::clone(&output));

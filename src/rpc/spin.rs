@@ -25,6 +25,11 @@ pub(super) struct Spin {
 }
 
 impl Spin {
+    /// Looks in advance how many CPUs there are.
+    pub(super) fn prepare() {
+        several_cpus();
+    }
+
     pub(super) fn new(wanted: bool) -> Spin {
         Spin { allowed: wanted && several_cpus(), credit: 0 }
     }

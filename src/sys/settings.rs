@@ -1,9 +1,11 @@
 //! Settings of a process: environment, limits, priority, umask, group.
 
 use std::ffi::{CStr, CString};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Pid, fchdir, setpgid};
 
@@ -105,6 +107,25 @@ pub(crate) fn nice_now() -> i32 {
 pub(crate) fn set_nice(nice: i32) -> io::Result<()> {
     // SAFETY: two numbers.
     check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) })
+}
+
+/// CPUs that a set can name.
+pub(crate) const CPUS: usize = 1024;
+
+/// One bit for each CPU, the first in the lowest bit of the first byte.
+pub(crate) fn set_affinity(set: &[u8]) -> io::Result<()> {
+    let mut cpus = CpuSet::new();
+    for cpu in (0..8 * set.len().min(CPUS / 8)).filter(|cpu| set[cpu / 8] & 1 << (cpu % 8) != 0) {
+        cpus.set(cpu)?;
+    }
+    Ok(sched_setaffinity(Pid::from_raw(0), &cpus)?)
+}
+
+/// Moves this process to a control group, by its directory.
+pub(crate) fn enter_cgroup(directory: &Path) -> io::Result<()> {
+    // 0 is whoever writes it. Not created where there is none: that is no control group.
+    let mut procs = std::fs::OpenOptions::new().write(true).open(directory.join("cgroup.procs"))?;
+    procs.write_all(b"0")
 }
 
 pub(crate) fn set_group(group: i32) -> io::Result<()> {

@@ -41,6 +41,10 @@ pub(crate) enum Step<'a> {
     DeathSignal(i32),
     Title(Text<'a>),
     HugePages(bool),
+    /// One bit for each CPU, the first in the lowest bit of the first byte.
+    Cpus(Bytes<'a>),
+    /// The directory of a control group.
+    Cgroup(Bytes<'a>),
 }
 
 /// How a new process goes on after its steps.
@@ -71,6 +75,8 @@ const UID: u8 = 15;
 const DEATH_SIGNAL: u8 = 16;
 const TITLE: u8 = 17;
 const HUGE_PAGES: u8 = 18;
+const CPUS: u8 = 19;
+const CGROUP: u8 = 20;
 const SERVE: u8 = 32;
 const RUN: u8 = 33;
 const EXEC: u8 = 34;
@@ -118,6 +124,8 @@ impl Step<'_> {
             Step::DeathSignal(n) => put_u32(out, DEATH_SIGNAL, *n as u32),
             Step::Title(text) => put(out, TITLE, text.as_bytes()),
             Step::HugePages(on) => out.extend([HUGE_PAGES, u8::from(*on)]),
+            Step::Cpus(set) => put(out, CPUS, set),
+            Step::Cgroup(path) => put(out, CGROUP, path),
         }
     }
 }

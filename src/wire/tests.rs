@@ -38,7 +38,7 @@ impl Rng {
 
     fn step(&mut self) -> Step<'static> {
         let n = self.any();
-        match self.below(18) {
+        match self.below(20) {
             0 => Step::Arg(self.bytes(100).into()),
             1 => Step::Fd,
             2 => Step::Setup { name: self.text(), args: self.list(0) },
@@ -56,7 +56,9 @@ impl Rng {
             14 => Step::Uid(n as u32),
             15 => Step::DeathSignal(n as i32),
             16 => Step::Title(self.text()),
-            _ => Step::HugePages(n.is_multiple_of(2)),
+            17 => Step::HugePages(n.is_multiple_of(2)),
+            18 => Step::Cpus(self.bytes(20).into()),
+            _ => Step::Cgroup(self.bytes(30).into()),
         }
     }
 

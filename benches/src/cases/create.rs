@@ -17,7 +17,7 @@ const AT_ONCE: &str = "plain fork, _exit, waitpid";
 const OURS: &str = "offshoot: run an empty entry, wait";
 const LARGE: &str = "offshoot, under the large program";
 const PLAIN_8: &str = "plain fork, 8 in flight";
-const PLAIN_LINE: &str = "plain fork: until its first line";
+pub(crate) const PLAIN_LINE: &str = "plain fork: until its first line";
 
 pub(crate) fn cases() -> Vec<Case> {
     use Program::{Large, Small};

@@ -7,13 +7,21 @@ mod create;
 mod exec;
 #[cfg(feature = "peers")]
 mod peers;
+mod pools;
 mod preload;
 mod raw;
 mod start;
 
 /// In the order in which they are measured and printed.
 pub(crate) fn all() -> Vec<Case> {
-    let ours = [create::cases(), preload::cases(), exec::cases(), start::cases(), calls::cases()];
+    let ours = [
+        create::cases(),
+        preload::cases(),
+        exec::cases(),
+        start::cases(),
+        calls::cases(),
+        pools::cases(),
+    ];
     let all = ours.into_iter().flatten();
     #[cfg(feature = "peers")]
     let all = all.chain(peers::cases());

@@ -84,7 +84,7 @@ impl Conn {
             Pin::new(exit).poll(&mut Context::from_waker(&waker))
         };
         match outcome {
-            Poll::Ready(status) => self.ended(status.ok()),
+            Poll::Ready(outcome) => self.ended(Some(outcome)),
             Poll::Pending if since.elapsed() >= 2 * ENDS_WITHIN => self.ended(None),
             Poll::Pending => {
                 if since.elapsed() >= ENDS_WITHIN {
@@ -113,17 +113,27 @@ impl Conn {
             outcome = self.child.wait_timeout(left(2 * ENDS_WITHIN));
         }
         match outcome {
-            Ok(Some(status)) => self.ended(Some(status)),
-            Err(_) => self.ended(None),
+            Ok(Some(status)) => self.ended(Some(Ok(status))),
+            Err(error) => self.ended(Some(Err(error))),
             Ok(None) if since.elapsed() >= 2 * ENDS_WITHIN => self.ended(None),
             // The deadline is nearer; the next one waits for the rest.
             Ok(None) => {}
         }
     }
 
-    fn ended(&self, status: Option<ExitStatus>) {
+    /// The process has ended, as far as that is known.
+    fn ended(&self, outcome: Option<Result<ExitStatus, Error>>) {
+        let (status, unmade) = match outcome {
+            Some(Ok(status)) => (Some(status), None),
+            // It never was.
+            Some(Err(error)) if error.is_unmade() => (None, Some(error.to_string().into())),
+            Some(Err(_)) | None => (None, None),
+        };
+        let never = unmade.is_some();
         let mut ended = Ended {
             status,
+            unmade,
+            said: self.handlers.last_words(),
             peak_memory: self.child.peak_memory(),
             because: self.state().killed,
             started: None,
@@ -141,7 +151,8 @@ impl Conn {
             let Some(place) = state.book.get(*ticket).map(|e| e.place) else { continue };
             let unsent = state.outbox.take_out(place);
             let begun = (index == 0 || self.style == Style::Async)
-                && (state.ready || !self.handlers.is_overseen());
+                && (state.ready || !self.handlers.is_overseen())
+                && !never;
             ended.started = Some(begun && !unsent && !state.panicked);
             let fault = before.clone().unwrap_or_else(|| Fault::Ended(ended.clone()));
             told.extend(state.book.remove(*ticket).and_then(|e| e.slot).map(|s| (s, fault)));

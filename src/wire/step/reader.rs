@@ -240,6 +240,8 @@ impl<S> Reader<S> {
             DEATH_SIGNAL => Step::DeathSignal(self.u32()? as i32),
             TITLE => Step::Title(self.text()?),
             HUGE_PAGES => Step::HugePages(self.u8()? != 0),
+            CPUS => Step::Cpus(self.bytes()?),
+            CGROUP => Step::Cgroup(self.bytes()?),
             tag => return self.end(tag).map(Next::End),
         };
         Ok(Next::Step(step))
