@@ -13,6 +13,7 @@ mod handle;
 mod life;
 mod map;
 mod member;
+mod ncpu;
 mod request;
 mod scheduler;
 mod stats;
@@ -21,6 +22,7 @@ mod tail;
 pub use builder::PoolBuilder;
 pub use handle::Pool;
 pub use map::{Indexed, Map, MapStream, MapUnordered};
+pub use ncpu::{ncores, ncpu};
 pub use request::Request;
 #[doc(hidden)]
 pub use scheduler::schedule_cost;
