@@ -142,6 +142,14 @@ pub(crate) fn send_some(
     }
 }
 
+/// Bytes that have arrived, and were not received.
+pub(crate) fn arrived(socket: impl AsFd) -> usize {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: FIONREAD writes an int.
+    let done = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::FIONREAD, &mut bytes) };
+    if done == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
+}
+
 /// Whether the peer has yet to receive something that was sent to it.
 pub(crate) fn is_unread(socket: impl AsFd) -> bool {
     let mut bytes: libc::c_int = 0;

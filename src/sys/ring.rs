@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use super::memfd;
 
 /// Bytes for records.
-const ROOM: usize = 64 * 1024;
+pub(crate) const ROOM: usize = 64 * 1024;
 /// They begin at the second page; on the first are three numbers, a cache line each.
 const START: usize = 4096;
 const TAIL: usize = 0;

@@ -7,12 +7,17 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::super::frame::Malformed;
+use super::super::frame::{HEADER, Malformed};
 use super::super::inbox::{Arrived, Bad, Filled};
 use super::{Conn, Reader, lock};
 use crate::error::Fault;
 use crate::lead::Seat;
-use crate::sys::ring::Nonsense;
+use crate::sys::fdpass;
+use crate::sys::ring::{self, Nonsense};
+
+/// Frames that the hub hands out before others have their turn. So many take much longer
+/// than to come back to them, and less than a millisecond if what they call does little.
+const TURN: usize = 256;
 
 impl Conn {
     /// Waits until `done` has a result, handing out what arrives meanwhile. `sit` makes a
@@ -28,25 +33,59 @@ impl Conn {
         result
     }
 
-    /// Hands out what has arrived, without waiting.
+    /// Hands out what has arrived, without waiting, and not what arrives meanwhile: that
+    /// may have no end.
     pub(crate) fn look(&self) {
         if !self.is_calling_back() {
-            self.lead.poll(|| self.drain());
+            self.lead.poll(|| {
+                let mut reader = lock(&self.reader);
+                // Most often that was all, and nobody has to be asked how much there is.
+                if self.drain(&mut reader, TURN) {
+                    let all = self.arrived(&reader);
+                    self.drain(&mut reader, all);
+                }
+            });
             self.arm();
         }
     }
 
-    pub(super) fn drain(&self) {
-        let mut reader = lock(&self.reader);
+    /// One turn of the hub, on which other connections wait: what is left comes with the
+    /// next one.
+    pub(super) fn take_turn(&self) {
+        if !self.is_calling_back() {
+            self.lead.poll(|| {
+                self.drain(&mut lock(&self.reader), TURN);
+            });
+            self.arm_by(Duration::ZERO);
+        }
+    }
+
+    /// Hands out up to `most` frames, without waiting; whether there may be more.
+    fn drain(&self, reader: &mut Reader, most: usize) -> bool {
+        let mut left = most;
         loop {
-            while self.step(&mut reader) {}
-            if reader.ended.is_some() || !self.fill(&mut reader, false) {
+            while left > 0 && self.step(reader) {
+                left -= 1;
+            }
+            if left == 0 {
+                return true;
+            }
+            if reader.ended.is_some() || !self.fill(reader, false) {
                 break;
             }
         }
         if reader.ended.is_some() {
-            self.settle(&reader);
+            self.settle(reader);
         }
+        false
+    }
+
+    /// No fewer than the frames that have arrived, and not been handed out.
+    fn arrived(&self, reader: &Reader) -> usize {
+        let stream = reader.inbox.waiting() + fdpass::arrived(self.child.stream());
+        let ring = self.ring.get().map_or(0, |_| ring::ROOM);
+        // And one turn for the end, which is behind them.
+        (stream + ring) / HEADER + 1
     }
 
     /// Hands out one frame, waiting for it until the deadline.

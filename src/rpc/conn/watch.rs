@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Conn, SEND_WITHIN, lock};
 use crate::error::{Error, Fault};
@@ -39,6 +39,11 @@ impl Conn {
     }
 
     pub(super) fn arm(&self) {
+        self.arm_by(SEND_WITHIN);
+    }
+
+    /// Sees to it that the hub reads what comes, and within a time what has come.
+    pub(super) fn arm_by(&self, within: Duration) {
         if !self.watched.load(Ordering::Acquire) {
             return;
         }
@@ -52,23 +57,28 @@ impl Conn {
                 self.set_interest(|interest| interest.read = true);
                 let position = self.position.load(Ordering::Relaxed);
                 if self.ring.get().is_some_and(|ring| !ring.sleep(position)) {
-                    // There is a hub, since it is watched.
-                    let _ = self.set_timer(Instant::now());
+                    self.look_again(Duration::ZERO);
                 }
-                self.leave_none();
+                self.leave_none(within);
             });
         }
     }
 
-    /// Whoever has led took no more than up to its own reply. What is behind it has left
-    /// the socket already, so no event tells the hub of it.
-    fn leave_none(&self) {
+    /// Whoever has led took no more than up to its own reply, or than a turn's worth. What
+    /// is behind it has left the socket already, so no event tells the hub of it.
+    fn leave_none(&self, within: Duration) {
         let left = self.reader.try_lock().is_ok_and(|reader| {
             !reader.broken && reader.ended.is_none() && reader.inbox.has_frame()
         });
-        if left && !std::mem::replace(&mut self.state().look_asked, true) {
+        if left {
+            self.look_again(within);
+        }
+    }
+
+    fn look_again(&self, within: Duration) {
+        if !std::mem::replace(&mut self.state().look_asked, true) {
             // There is a hub: it watches.
-            let _ = self.set_timer(Instant::now() + SEND_WITHIN);
+            let _ = self.set_timer(Instant::now() + within);
         }
     }
 
@@ -103,9 +113,8 @@ impl Watched for Conn {
         *lock(&self.interest) = Interest::default();
         self.flush();
         if self.watched.load(Ordering::Acquire) {
-            self.lead.poll(|| self.drain());
+            self.take_turn();
         }
-        self.arm();
     }
 }
 
@@ -114,8 +123,8 @@ impl Timed for Conn {
         let look = {
             let mut state = self.state();
             let due = state.book.next_deadline().is_some_and(|d| d <= Instant::now());
-            let asked = std::mem::take(&mut state.look_asked);
-            asked || due || state.skipped > 0
+            state.look_asked = false;
+            due || state.skipped > 0
         };
         if look {
             // What has been answered in time is not late because nobody has read it.
@@ -145,7 +154,7 @@ impl Timed for Conn {
             let _ = self.set_timer(next);
         }
         if self.watched.load(Ordering::Acquire) || lock(&self.exit).is_some() {
-            self.look();
+            self.take_turn();
         }
     }
 }
