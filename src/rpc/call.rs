@@ -241,6 +241,9 @@ impl<R> Call<R> {
         if let Some(known) = self.slot.lock().take() {
             return known.map(Some);
         }
+        if let Some(made) = &self.made {
+            made.check()?;
+        }
         match &self.made {
             Some(Made::Rpc(conn, _)) => conn.look(),
             Some(Made::Pool(pooled)) => pooled.look(),
@@ -302,6 +305,7 @@ impl<R> Call<R> {
     /// is dropped at its next await; of a worker with `Done` the result is thrown away.
     pub fn cancel(&self) {
         match &self.made {
+            Some(made) if made.check().is_err() => {}
             Some(Made::Rpc(conn, ticket)) => conn.cancel(*ticket, Fault::Cancelled),
             Some(Made::Pool(pooled)) => pooled.cancel(),
             None => {}

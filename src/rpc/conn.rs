@@ -30,6 +30,7 @@ use crate::sys::ring::Ring;
 mod book;
 mod end;
 mod hand_out;
+mod owner;
 mod receive;
 mod refused;
 mod release;
@@ -170,32 +171,6 @@ impl Conn {
             conn.watch()?;
         }
         Ok(conn)
-    }
-
-    /// An error unless this process may use the connection; see `home.rs`.
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        if self.mark.is_here() { Ok(()) } else { self.take_over() }
-    }
-
-    /// Takes the connection over from the process that this one was forked from, if that
-    /// has ended: what was waited for there was by threads that are not here.
-    fn take_over(&self) -> Result<(), Error> {
-        self.home.claim_patiently()?;
-        let mut interest = lock(&self.interest);
-        if self.mark.is_here() {
-            return Ok(());
-        }
-        self.lead.reset();
-        self.hub_key.store(0, Ordering::Release);
-        let watched = self.watched.swap(false, Ordering::AcqRel);
-        *interest = Interest::default();
-        drop(interest);
-        {
-            let mut state = self.state();
-            (state.writing, state.send_asked, state.timer_set) = (false, false, false);
-        }
-        self.mark.renew();
-        if watched { self.watch() } else { Ok(()) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -347,11 +322,6 @@ impl Conn {
             self.watch()?;
         }
         Ok(())
-    }
-
-    /// Whether this process may use the connection, without waiting for another's end.
-    fn is_ours(&self) -> bool {
-        self.mark.is_here() || self.home.is_ours()
     }
 
     pub(crate) fn is_calling_back(&self) -> bool {

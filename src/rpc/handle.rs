@@ -185,6 +185,7 @@ impl<A: 'static, R: Send + 'static, E: 'static> Rpc<A, R, E> {
     /// Why it did not end well: [`is_disconnected`](Error::is_disconnected) if it ended
     /// with calls open, [`is_init`](Error::is_init), [`is_protocol`](Error::is_protocol).
     pub fn finish(self) -> Result<ExitStatus, Error> {
+        self.conn.check()?;
         self.conn.finish();
         self.conn.wait_for_end()
     }
@@ -211,8 +212,12 @@ impl<A, R, E: Send + 'static> Rpc<A, R, E> {
     /// [`on_event`](super::RpcBuilder::on_event). It ends when the process does.
     ///
     /// It takes whatever comes: a program that does not receive keeps all events in memory.
+    /// In a fork of the program that made the `Rpc`, and that lives on, it has ended.
     pub fn events(&self) -> Receiver<E> {
         let (sender, receiver) = unbounded();
+        if self.conn.check().is_err() {
+            return receiver;
+        }
         let decode = self.speech.decode_event;
         self.conn.handlers.set_event(Box::new(move |body, fds| {
             // The receiver may be gone.

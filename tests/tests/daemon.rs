@@ -39,3 +39,29 @@ fn a_daemon_need_not_wait_for_the_end_of_its_parent() {
         assert_eq!(program.nobody_left(DEADLINE), "done\n");
     });
 }
+
+/// Plays a scene that ends in a daemon that has used its workers, and holds.
+fn a_daemon_does(scene: &'static [&'static str]) {
+    on_each(&[MAIN_CAUGHT, HOOK_SERVED, NO_OPT_IN], move |program| {
+        let mut program = Program::play(program, scene);
+        program.expect("at daemon ");
+        assert!(program.wait().success());
+        program.nobody_left(AT_ONCE);
+    });
+}
+
+#[test]
+fn a_daemon_waits_for_calls_and_makes_others() {
+    a_daemon_does(&["daemon_waits"]);
+}
+
+#[test]
+fn a_daemon_hears_events_and_keeps_deadlines() {
+    a_daemon_does(&["daemon_hears"]);
+}
+
+#[test]
+fn a_daemon_lets_go_of_workers() {
+    a_daemon_does(&["daemon_lets_go", "finish"]);
+    a_daemon_does(&["daemon_lets_go", "drop"]);
+}

@@ -14,6 +14,8 @@ impl Conn {
     /// From now on somebody is to be told without waiting: the hub reads where no waiting
     /// thread does.
     pub(crate) fn watch(&self) -> Result<(), Error> {
+        // In a fork of the program, a hub of its own would read what is not for it.
+        self.check()?;
         if !self.watched.load(Ordering::Acquire) {
             self.join_hub()?;
             self.watched.store(true, Ordering::Release);

@@ -178,12 +178,15 @@ fn fork() {
     let other = process().rpc(add).start().unwrap();
     assert_eq!(rpc.call((1, 2)).wait().unwrap(), 3);
     let (open, finished, dropped) = (rpc.call((2, 2)), other, rpc.call((3, 3)));
+    let (mut looked_at, received) = (rpc.call((3, 4)), rpc.call((3, 5)));
     // SAFETY: no other thread holds a lock: those of this library sleep.
     if let nix::unistd::ForkResult::Parent { child } = unsafe { nix::unistd::fork() }.unwrap() {
         let status = nix::sys::wait::waitpid(child, None).unwrap();
         assert_eq!(status, nix::sys::wait::WaitStatus::Exited(child, 0));
         assert_eq!(open.wait().unwrap(), 4);
         assert_eq!(dropped.wait().unwrap(), 6);
+        assert_eq!(looked_at.wait().unwrap(), 7);
+        assert_eq!(received.wait().unwrap(), 8);
         assert_eq!(finished.call((4, 4)).wait().unwrap(), 8);
         assert_eq!(rpc.call((4, 5)).wait().unwrap(), 9);
         assert!(rpc.finish().unwrap().success());
@@ -196,6 +199,11 @@ fn fork() {
     refused("try_call", rpc.try_call((1, 1)).unwrap_err().error);
     open.cancel();
     refused("wait", open.wait().unwrap_err());
+    refused("try_wait", looked_at.try_wait().unwrap_err());
+    refused("into_receiver", received.into_receiver().recv().unwrap().unwrap_err());
+    rpc.call_then((1, 1), move |result| refused("call_then", result.unwrap_err()));
+    assert!(rpc.events().recv().is_err(), "there are no events here");
+    assert_eq!(threads(), 1, "nobody reads here");
     refused("kill", rpc.kill().unwrap_err());
     refused("finish", finished.finish().unwrap_err());
     drop(dropped);

@@ -23,10 +23,11 @@ fn new() -> Process {
     Process::new().expect("processes can be made")
 }
 
-/// Runs `here` in a fork of this process, which has one thread.
+/// Runs `here` in a fork of this process.
 #[allow(unsafe_code)]
 fn in_fork(here: impl FnOnce()) -> Pid {
-    // SAFETY: the scenes that fork have not started a thread.
+    // SAFETY: the scenes that fork have not started a thread; or only this library's, which
+    // rests, so that no lock is held.
     match unsafe { fork() }.expect("it can be forked") {
         ForkResult::Parent { child } => {
             // What it holds is the fork's now: dropped here, it would be given up.
@@ -45,7 +46,7 @@ fn ends_well(pid: Pid) {
 }
 
 /// As daemon(3) in its thorough form; the process that was started exits at once.
-fn become_daemon(then: impl FnOnce()) -> ! {
+pub(super) fn become_daemon(then: impl FnOnce()) -> ! {
     in_fork(|| {
         setsid().expect("we lead no group");
         in_fork(then);

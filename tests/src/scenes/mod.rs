@@ -2,6 +2,7 @@
 //! program, whichever way its processes are made.
 
 mod daemon;
+mod daemon_calls;
 mod death;
 mod kills;
 mod privileges;
@@ -23,6 +24,7 @@ pub(crate) fn play() {
     let name = args.first().map_or("", String::as_str);
     let all = [
         daemon::SCENES,
+        daemon_calls::SCENES,
         death::SCENES,
         kills::SCENES,
         privileges::SCENES,

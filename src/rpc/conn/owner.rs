@@ -1,0 +1,58 @@
+//! Whose a connection is, when the program forks by itself; see `home.rs`.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::{Conn, lock};
+use crate::error::Error;
+use crate::hub::Interest;
+
+impl Conn {
+    /// An error unless this process may use the connection.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.mark.is_here() {
+            return Ok(());
+        }
+        self.home.claim_patiently()?;
+        self.take_over()
+    }
+
+    /// Whether this process may use the connection, without waiting for another's end.
+    pub(super) fn is_ours(&self) -> bool {
+        self.mark.is_here() || (self.home.is_ours() && self.take_over().is_ok())
+    }
+
+    /// Takes the connection over from the process that this one was forked from, which
+    /// has ended: what was waited for there was by threads that are not here, and what
+    /// its hub was asked for, nobody does.
+    fn take_over(&self) -> Result<(), Error> {
+        let mut interest = lock(&self.interest);
+        if self.mark.is_here() {
+            return Ok(());
+        }
+        self.lead.reset();
+        self.hub_key.store(0, Ordering::Release);
+        let watched = self.watched.swap(false, Ordering::AcqRel);
+        *interest = Interest::default();
+        let (asked, stuck) = {
+            let mut state = self.state();
+            state.writing = false;
+            let asked = state.timer_set || state.send_asked || state.look_asked;
+            (asked, state.stuck.is_some())
+        };
+        self.mark.renew();
+        drop(interest);
+        if watched {
+            self.watch()?;
+        }
+        if stuck {
+            self.look_after_stuck();
+        }
+        if watched || asked || lock(&self.exit).is_some() {
+            self.set_timer(Instant::now())?;
+        }
+        // What had no room waits for the hub no more.
+        self.flush();
+        Ok(())
+    }
+}
