@@ -271,11 +271,14 @@ impl<R> Call<R> {
         let outcome = match made {
             Made::Rpc(conn, ticket) => {
                 // Nobody else can wake a thread that reads, and the worker may not answer.
-                let due = conn.due(*ticket).filter(|due| deadline.is_none_or(|d| *due < d));
+                let due = conn.timeout_due(*ticket).filter(|due| deadline.is_none_or(|d| *due < d));
                 let mut outcome = conn.wait(sit, due.or(deadline), || self.slot.lock().take());
                 if outcome.is_none() && due.is_some() {
                     conn.cancel(*ticket, Fault::Timeout);
-                    outcome = conn.wait(sit, deadline, || self.slot.lock().take());
+                    // The hub may be about to say the same, but not have got to it. Who
+                    // read on until then could do so for ever.
+                    self.slot.tell(Err(Fault::Timeout.into()));
+                    outcome = self.slot.lock().take();
                 }
                 outcome
             }

@@ -86,6 +86,8 @@ struct Reader {
     spin: Spin,
     /// When the stream ended.
     ended: Option<Instant>,
+    /// When the process was killed since it did not end by itself.
+    killed: Option<Instant>,
     /// What is left of it is not to be read.
     broken: bool,
     record: Vec<u8>,
@@ -149,6 +151,7 @@ impl Conn {
                 inbox: Inbox::new(limits.max_reply),
                 spin: Spin::new(limits.spin),
                 ended: None,
+                killed: None,
                 broken: false,
                 record: Vec::new(),
             }),

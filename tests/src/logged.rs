@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::{ThreadId, current};
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -75,7 +76,8 @@ struct Book {
     lines: Vec<Line>,
     spans: HashMap<u64, Span>,
     last: u64,
-    inside: Vec<u64>,
+    /// The spans that each thread is in: what workers say is told by several.
+    inside: HashMap<ThreadId, Vec<u64>>,
 }
 
 struct Span {
@@ -136,6 +138,10 @@ impl Logged {
 }
 
 impl Book {
+    fn inside(&mut self) -> &mut Vec<u64> {
+        self.inside.entry(current().id()).or_default()
+    }
+
     fn names(&self, innermost: Option<u64>) -> Vec<&'static str> {
         let span = |id: Option<u64>| self.spans.get(&id?);
         let all = std::iter::successors(span(innermost), |s| span(s.parent));
@@ -149,8 +155,8 @@ impl Book {
         fields: Fields,
         in_: Option<u64>,
     ) {
-        let inside = self.inside.iter().filter_map(|id| Some(self.spans.get(id)?.from.name()));
-        let inside = inside.collect();
+        let inside = self.inside.get(&current().id()).into_iter().flatten();
+        let inside = inside.filter_map(|id| Some(self.spans.get(id)?.from.name())).collect();
         let within = self.names(in_);
         self.lines.push(Line { what: what.to_owned(), from, fields, within, inside });
     }
@@ -186,7 +192,7 @@ impl Subscriber for Logged {
         let mut book = self.book();
         book.last += 1;
         let id = book.last;
-        let inside = book.inside.last().copied();
+        let inside = book.inside().last().copied();
         let parent = match span.parent() {
             Some(parent) => Some(parent.into_u64()),
             None => inside.filter(|_| span.is_contextual()),
@@ -211,7 +217,7 @@ impl Subscriber for Logged {
     fn event(&self, event: &Event<'_>) {
         let fields = taken(|visit| event.record(visit));
         let mut book = self.book();
-        let inside = book.inside.last().copied();
+        let inside = book.inside().last().copied();
         let parent = match event.parent() {
             Some(parent) => Some(parent.into_u64()),
             None => inside.filter(|_| event.is_contextual()),
@@ -222,12 +228,12 @@ impl Subscriber for Logged {
     fn enter(&self, id: &Id) {
         let mut book = self.book();
         book.about("enter", id, None);
-        book.inside.push(id.into_u64());
+        book.inside().push(id.into_u64());
     }
 
     fn exit(&self, id: &Id) {
         let mut book = self.book();
-        if book.inside.pop() != Some(id.into_u64()) {
+        if book.inside().pop() != Some(id.into_u64()) {
             book.about("wrong: another span is left than was entered last", id, None);
         }
     }

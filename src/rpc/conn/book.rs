@@ -205,7 +205,7 @@ impl Book {
 
     /// Until when the first of all open calls may run, and which it is; none that was
     /// cancelled already.
-    fn runs_until(&mut self) -> Option<(Instant, Ticket)> {
+    pub(super) fn runs_until(&mut self) -> Option<(Instant, Ticket)> {
         let (since, first) = (self.since?, self.first()?);
         let entry = self.get(first)?;
         let limit = entry.runs().filter(|_| entry.slot.is_some())?;

@@ -19,8 +19,11 @@ use crate::error::{Ended, Error, Fault};
 use crate::lead::Seat;
 
 /// A worker that has closed its stream is about to end. One that does not is killed
-/// after this time; and after the same again, its calls are told without its status.
+/// after this time.
 const ENDS_WITHIN: Duration = Duration::from_secs(1);
+/// The end of one that was killed is told within this time, however busy the machine is;
+/// else (its template may be stopped) its calls are told without its status.
+const TOLD_WITHIN: Duration = Duration::from_secs(5);
 
 /// How it ended.
 #[derive(Clone, Debug)]
@@ -39,8 +42,13 @@ impl Conn {
         // With descriptors in it that would stay open for as long as the handle does.
         reader.inbox.clear_all(self.child.stream());
         self.state().killed.get_or_insert("it did not keep to the protocol");
-        self.child.kill_soon();
+        self.kill(reader);
         self.fail_all(&fault);
+    }
+
+    fn kill(&self, reader: &mut Reader) {
+        self.child.kill_soon();
+        reader.killed.get_or_insert_with(Instant::now);
     }
 
     /// Nothing more is to be read.
@@ -72,7 +80,7 @@ impl Conn {
 
     /// The stream has ended. Finishes if the end of the process is known; else sees to it
     /// that this is looked at again when it is.
-    pub(super) fn settle(&self, reader: &Reader) {
+    pub(super) fn settle(&self, reader: &mut Reader) {
         let Some(since) = reader.ended else { return };
         if self.state().end.is_some() {
             return;
@@ -85,10 +93,10 @@ impl Conn {
         };
         match outcome {
             Poll::Ready(outcome) => self.ended(Some(outcome)),
-            Poll::Pending if since.elapsed() >= 2 * ENDS_WITHIN => self.ended(None),
+            Poll::Pending if reader.is_given_up() => self.ended(None),
             Poll::Pending => {
                 if since.elapsed() >= ENDS_WITHIN {
-                    self.child.kill_soon();
+                    self.kill(reader);
                 }
                 if self.set_timer(Instant::now() + ENDS_WITHIN).is_err() {
                     self.ended(None);
@@ -98,24 +106,29 @@ impl Conn {
     }
 
     /// The same, by a thread that waits.
-    pub(super) fn settle_patiently(&self, reader: &Reader, deadline: Option<Instant>) {
+    pub(super) fn settle_patiently(&self, reader: &mut Reader, deadline: Option<Instant>) {
         let Some(since) = reader.ended else { return };
         if self.state().end.is_some() {
             return;
         }
-        let left = |within: Duration| {
+        let left = |since: Instant, within: Duration| {
             let left = within.saturating_sub(since.elapsed());
             deadline.map_or(left, |d| left.min(d.saturating_duration_since(Instant::now())))
         };
-        let mut outcome = self.child.wait_timeout(left(ENDS_WITHIN));
-        if matches!(outcome, Ok(None)) && since.elapsed() >= ENDS_WITHIN {
-            self.child.kill_soon();
-            outcome = self.child.wait_timeout(left(2 * ENDS_WITHIN));
+        let mut outcome = Ok(None);
+        if reader.killed.is_none() {
+            outcome = self.child.wait_timeout(left(since, ENDS_WITHIN));
+            if matches!(outcome, Ok(None)) && since.elapsed() >= ENDS_WITHIN {
+                self.kill(reader);
+            }
+        }
+        if let (Ok(None), Some(killed)) = (&outcome, reader.killed) {
+            outcome = self.child.wait_timeout(left(killed, TOLD_WITHIN));
         }
         match outcome {
             Ok(Some(status)) => self.ended(Some(Ok(status))),
             Err(error) => self.ended(Some(Err(error))),
-            Ok(None) if since.elapsed() >= 2 * ENDS_WITHIN => self.ended(None),
+            Ok(None) if reader.is_given_up() => self.ended(None),
             // The deadline is nearer; the next one waits for the rest.
             Ok(None) => {}
         }
@@ -219,6 +232,13 @@ impl Conn {
         if self.state().end.is_some() {
             drop(lock(&self.kept).take());
         }
+    }
+}
+
+impl Reader {
+    /// Whether the end of the process has been waited for long enough.
+    fn is_given_up(&self) -> bool {
+        self.killed.is_some_and(|killed| killed.elapsed() >= TOLD_WITHIN)
     }
 }
 

@@ -98,7 +98,7 @@ impl Conn {
             return;
         }
         if reader.ended.is_some() {
-            self.settle_patiently(&reader, deadline);
+            self.settle_patiently(&mut reader, deadline);
             return;
         }
         let (hungry, blocked) = {

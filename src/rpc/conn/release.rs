@@ -53,13 +53,24 @@ impl Conn {
         }
     }
 
-    /// When the time of an open call is up.
-    pub(in super::super) fn due(&self, ticket: Ticket) -> Option<Instant> {
-        self.timeout?;
-        match self.state().book.get(ticket)?.time {
+    /// When the time of an open call is up; of one that does not run yet, no sooner than
+    /// then.
+    pub(crate) fn due(&self, ticket: Ticket) -> Option<Instant> {
+        let mut state = self.state();
+        match state.book.get(ticket)?.time {
+            Time::Any => None,
             Time::Until(deadline) => Some(deadline),
-            Time::Any | Time::Runs(_) => None,
+            Time::Runs(limit) => match state.book.runs_until() {
+                Some((until, first)) if first == ticket => Some(until),
+                _ => Instant::now().checked_add(limit),
+            },
         }
+    }
+
+    /// The same, of a connection whose calls all have the same time.
+    pub(in super::super) fn timeout_due(&self, ticket: Ticket) -> Option<Instant> {
+        self.timeout?;
+        self.due(ticket)
     }
 
     /// A call has been answered. Whether the one that is first now has to be looked
