@@ -143,7 +143,7 @@ impl Core {
         let conn = self.plan.launcher.launch(process, set, Some(Box::new(overseen)))?;
         member.connected(Arc::clone(&conn));
         // From now on it may be told that it is gone.
-        conn.watch().inspect_err(|_| conn.kill("there is no thread to look after it"))
+        conn.watch().inspect_err(|_| conn.end_now("there is no thread to look after it"))
     }
 
     pub(super) fn start(&self, member: &Arc<Member>, now: Instant) {

@@ -207,7 +207,13 @@ impl<R: Send + 'static> Pooled for Errand<R> {
             {
                 let is_here =
                     || matches!(&self.card.note().place, Place::Sent(_, t) if t == ticket);
-                conn.wait(sit, deadline, || (done() || !is_here()).then_some(()));
+                // Nobody else can wake a thread that reads, and the worker may not answer.
+                let due = conn.due(*ticket);
+                let until = due.into_iter().chain(deadline).min();
+                let told = conn.wait(sit, until, || (done() || !is_here()).then_some(()));
+                if told.is_none() && due.is_some() {
+                    conn.too_late(*ticket);
+                }
                 continue;
             }
             let seat = sit();

@@ -73,7 +73,7 @@ impl Core {
             state.everybody().filter_map(|m| m.conn().map(Arc::clone)).collect();
         drop(state);
         for conn in conns {
-            conn.kill("its pool was killed");
+            conn.end_now("its pool was killed");
         }
         for (_, job) in queued {
             job.refuse(Fault::PoolEnded);

@@ -272,7 +272,7 @@ impl Conn {
     }
 
     /// Ends the process; its calls learn why.
-    pub(crate) fn kill(&self, why: &'static str) {
+    pub(crate) fn end_now(&self, why: &'static str) {
         self.state().killed.get_or_insert(why);
         self.child.kill_soon();
     }

@@ -31,9 +31,10 @@ fn bare(start: Start) -> ExitCode {
 /// What a worker ends with that does not understand its parent.
 const REFUSED: i32 = 70;
 
-/// The first frame: codec, two times nothing, two limits, no spinning, no init arguments.
+/// The first frame: codec, two times nothing, two limits, no spinning, no pool, no init
+/// arguments.
 fn hello(codec: u8) -> Vec<u8> {
-    let body = [codec, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0];
+    let body = [codec, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0];
     [&header(body.len() as u32, 0, kind::HELLO, 0)[..], &body].concat()
 }
 

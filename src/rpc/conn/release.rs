@@ -67,6 +67,13 @@ impl Conn {
         }
     }
 
+    /// Ends a call if its time is up.
+    pub(crate) fn too_late(&self, ticket: Ticket) {
+        if self.due(ticket).is_some_and(|due| due <= Instant::now()) {
+            self.cancel(ticket, Fault::Timeout);
+        }
+    }
+
     /// The same, of a connection whose calls all have the same time.
     pub(in super::super) fn timeout_due(&self, ticket: Ticket) -> Option<Instant> {
         self.timeout?;
