@@ -1,5 +1,6 @@
 //! Carries out what the scheduler has decided.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -273,6 +274,9 @@ impl Core {
                     noted.place = Place::Sent(Arc::clone(member), ticket);
                     let cancelled = noted.cancelled;
                     drop(noted);
+                    if !card.attended.load(Ordering::Acquire) {
+                        conn.arm();
+                    }
                     if cancelled {
                         conn.cancel(ticket, Fault::Cancelled);
                     }

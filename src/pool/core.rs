@@ -1,6 +1,7 @@
 //! What a pool knows, behind one lock.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -198,9 +199,12 @@ impl Core {
         loop {
             let now = job.card().note().made;
             let mut state = self.lock();
+            let pushed = Arc::clone(&job);
             match self.push(&mut state, job, now) {
                 Ok(()) => {
                     self.carry_out(state, now);
+                    // If it is queued, whoever waits for it does not read.
+                    pushed.card().attended.store(false, Ordering::Release);
                     return Ok(());
                 }
                 Err((back, Fault::Full)) if full == Full::Wait && !self.is_calling_back() => {

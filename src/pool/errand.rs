@@ -1,6 +1,7 @@
 //! One call of a pool, wherever it is: queued, at a worker, put back, over.
 
 use std::os::fd::OwnedFd;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,8 @@ pub(super) struct Card {
     /// How long it may run, if not as long as any.
     pub(super) time: Option<Duration>,
     pub(super) priority: i32,
+    /// Whoever makes it is about to wait for it, and to read what its worker says.
+    pub(super) attended: AtomicBool,
     noted: Mutex<Noted>,
 }
 
@@ -118,6 +121,7 @@ impl<R: Send + 'static> Errand<R> {
             core: Arc::clone(core),
             time: wishes.time,
             priority: wishes.priority,
+            attended: AtomicBool::new(matches!(goal, Goal::Slot(_))),
             noted: Mutex::new(noted),
         };
         Arc::new_cyclic(|me| Errand { card, goal, decode, me: me.clone() })
@@ -222,6 +226,14 @@ impl<R: Send + 'static> Pooled for Errand<R> {
                 seat.sleep(deadline);
             }
         }
+    }
+
+    fn watch(&self) -> Result<(), Error> {
+        let place = self.card.note().place.clone();
+        if let Some(conn) = place.member().and_then(|member| member.conn()) {
+            conn.arm();
+        }
+        Ok(())
     }
 
     fn look(&self) {

@@ -46,6 +46,8 @@ pub(crate) trait Pooled: Send + Sync {
         deadline: Option<Instant>,
         done: &mut dyn FnMut() -> bool,
     );
+    /// From now on nobody waits.
+    fn watch(&self) -> Result<(), Error>;
     /// Hands out what has arrived.
     fn look(&self);
     fn cancel(&self);
@@ -66,11 +68,11 @@ impl Made {
         }
     }
 
-    /// From now on somebody is to be told without waiting. A pool always is watched.
+    /// From now on somebody is to be told without waiting.
     fn watch(&self) -> Result<(), Error> {
         match self {
             Made::Rpc(conn, _) => conn.watch(),
-            Made::Pool(_) => Ok(()),
+            Made::Pool(pooled) => pooled.watch(),
         }
     }
 }

@@ -74,6 +74,8 @@ pub(crate) struct Conn {
     me: Weak<Conn>,
     hub_key: AtomicU64,
     watched: AtomicBool,
+    /// The hub has been asked to look out again, a little later.
+    arm_asked: AtomicBool,
     /// The stream has ended, as the reader knows.
     read_ended: AtomicBool,
     interest: Mutex<Interest>,
@@ -164,6 +166,7 @@ impl Conn {
             me: me.clone(),
             hub_key: AtomicU64::new(0),
             watched: AtomicBool::new(false),
+            arm_asked: AtomicBool::new(false),
             read_ended: AtomicBool::new(false),
             interest: Mutex::default(),
             kept: Mutex::default(),

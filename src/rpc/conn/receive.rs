@@ -29,7 +29,7 @@ impl Conn {
         done: impl FnMut() -> Option<T>,
     ) -> Option<T> {
         let result = self.lead.wait_on(sit, deadline, done, |deadline| self.pump(deadline));
-        self.arm();
+        self.arm_soon();
         result
     }
 

@@ -10,6 +10,9 @@ use super::{Conn, SEND_WITHIN, lock};
 use crate::error::{Error, Fault};
 use crate::hub::{Interest, Timed, Watched};
 
+/// See [`Conn::arm_soon`].
+const ARMS_WITHIN: Duration = Duration::from_millis(1);
+
 impl Conn {
     /// From now on somebody is to be told without waiting: the hub reads where no waiting
     /// thread does.
@@ -40,7 +43,23 @@ impl Conn {
         self.set_interest(|interest| interest.write = true);
     }
 
-    pub(super) fn arm(&self) {
+    /// After a wait: the next one may come at once, and then looking out meanwhile would
+    /// be two system calls for nothing. With no call open, what the worker says by itself
+    /// can wait for a millisecond.
+    pub(super) fn arm_soon(&self) {
+        if !self.watched.load(Ordering::Acquire) {
+            return;
+        }
+        let at_rest = !self.read_ended.load(Ordering::Acquire) && self.state().book.open() == 0;
+        let later = at_rest
+            && (self.arm_asked.swap(true, Ordering::AcqRel)
+                || self.set_timer(Instant::now() + ARMS_WITHIN).is_ok());
+        if !later {
+            self.arm();
+        }
+    }
+
+    pub(crate) fn arm(&self) {
         self.arm_by(SEND_WITHIN);
     }
 
@@ -122,6 +141,7 @@ impl Watched for Conn {
 
 impl Timed for Conn {
     fn hub_timer(self: Arc<Conn>) {
+        self.arm_asked.store(false, Ordering::Release);
         let look = {
             let mut state = self.state();
             let due = state.book.next_deadline().is_some_and(|d| d <= Instant::now());
