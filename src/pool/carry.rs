@@ -5,13 +5,13 @@ use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::core::{Core, Failure, State};
+use super::core::{Core, State};
 use super::errand::{Job, Place};
-use super::member::{Member, Overseen};
+use super::member::Member;
+use super::observe;
 use super::scheduler::{Action, WorkerId};
-use super::tail::Tail;
-use crate::error::{Ended, Error, Fault};
-use crate::rpc::pooled::{Set, Style, Time};
+use crate::error::{Ended, Fault};
+use crate::rpc::pooled::{Style, Time};
 
 /// Something to be done without the lock.
 pub(super) enum Step {
@@ -50,6 +50,7 @@ impl Core {
             state = self.lock();
             state.steps = steps;
         }
+        let levels = state.levels(now);
         let mut next = state.scheduler.next_tick();
         if state.owed_spares > 0 {
             // Not by whoever makes a call, and not while that is on its way.
@@ -67,33 +68,14 @@ impl Core {
             false => Default::default(),
         };
         drop(state);
+        if let Some((counts, queued)) = levels {
+            observe::levels(self.plan.launcher.name, &counts, queued);
+        }
         if let Some(time) = arm {
             self.arm(time);
         }
         seats.iter().for_each(|s| s.ring());
         wakers.into_iter().for_each(Waker::wake);
-    }
-
-    /// Makes the spares that are to be made.
-    pub(super) fn make_spares(&self) {
-        let members: Vec<_> = {
-            let mut state = self.lock();
-            let owed = std::mem::take(&mut state.owed_spares);
-            let members: Vec<_> = (0..owed).map(|_| Member::new(None)).collect();
-            state.spares.extend(members.iter().cloned());
-            members
-        };
-        let now = Instant::now();
-        for member in members {
-            let made = self.make(&member);
-            let mut state = self.lock();
-            if made.is_ok() {
-                state.scheduler.spare_made();
-            } else {
-                state.spares.retain(|s| !Arc::ptr_eq(s, &member));
-                state.scheduler.spare_lost(now);
-            }
-        }
     }
 
     fn step(&self, step: Step, now: Instant) {
@@ -119,130 +101,7 @@ impl Core {
         }
     }
 
-    /// Makes a worker's process.
-    fn make(&self, member: &Arc<Member>) -> Result<(), Error> {
-        let template = Arc::clone(&self.lock().template);
-        let mut process = (self.plan.prepare)(template.fork()?);
-        if self.plan.capture_stderr {
-            let (tail, end) = Tail::new(self.home)?;
-            process = process.stderr(end);
-            member.listens_to(tail);
-        }
-        let mut set = Set::default();
-        if let Some(on_event) = &self.plan.on_event {
-            set.event = Some(on_event(Arc::downgrade(member)));
-        }
-        if self.plan.on_error.is_some() {
-            let core = self.me.clone();
-            set.error = Some(Box::new(move |error| {
-                if let Some(core) = core.upgrade() {
-                    core.report(error);
-                }
-            }));
-        }
-        let overseen = Overseen { core: self.me.clone(), member: Arc::downgrade(member) };
-        let conn = self.plan.launcher.launch(process, set, Some(Box::new(overseen)))?;
-        member.connected(Arc::clone(&conn));
-        // From now on it may be told that it is gone.
-        conn.watch().inspect_err(|_| conn.end_now("there is no thread to look after it"))
-    }
-
-    pub(super) fn start(&self, member: &Arc<Member>, now: Instant) {
-        match self.make(member) {
-            Ok(()) => self.started(member),
-            Err(error) if error.is_disconnected() && self.rebuild_for(member) => {}
-            Err(error) => self.not_made(member, error, now),
-        }
-    }
-
-    /// Its process is there: what has been waiting for that can be sent.
-    fn started(&self, member: &Arc<Member>) {
-        let (backlog, gone) = {
-            let mut state = self.lock();
-            state.stats.started += 1;
-            let id = member.id().expect("it is no spare");
-            (take_backlog(&mut state, member), state.member(id).is_none())
-        };
-        for job in backlog {
-            self.send(member, job, Instant::now());
-        }
-        if let Some(conn) = member.conn().filter(|_| !gone) {
-            conn.begin();
-        }
-        if member.is_to_finish() {
-            member.finish();
-        }
-    }
-
-    /// A worker's init function has returned.
-    pub(super) fn is_ready(&self, member: &Arc<Member>) {
-        let now = Instant::now();
-        let mut state = self.lock();
-        state.failures = 0;
-        if let Some(id) = member.id() {
-            state.scheduler.ready(id, now);
-        }
-        self.carry_out(state, now);
-    }
-
-    pub(super) fn not_made(&self, member: &Arc<Member>, error: Error, now: Instant) {
-        self.forget(member, Some(Failure::of(&error)), now);
-        self.report(error);
-    }
-
-    /// A worker's process has ended.
-    pub(super) fn gone(&self, member: &Arc<Member>, why: Option<Error>) {
-        let now = Instant::now();
-        let peak = member.conn().and_then(|conn| conn.child.peak_memory()).unwrap_or(0);
-        {
-            let mut state = self.lock();
-            state.stats.peak_memory = state.stats.peak_memory.max(peak);
-            if member.id().is_none() {
-                if let Some(at) = state.spares.iter().position(|s| Arc::ptr_eq(s, member)) {
-                    state.spares.swap_remove(at);
-                    state.scheduler.spare_lost(now);
-                }
-                return self.carry_out(state, now);
-            }
-        }
-        self.forget(member, why.as_ref().map(Failure::of), now);
-        self.carry_out(self.lock(), now);
-        if let Some(error) = why {
-            self.report(error);
-        }
-    }
-
-    fn forget(&self, member: &Arc<Member>, failure: Option<Failure>, now: Instant) {
-        let Some(id) = member.id() else { return };
-        let mut state = self.lock();
-        if state.member(id).is_none() {
-            return;
-        }
-        state.members[id.index()] = None;
-        let mut refused = Vec::new();
-        if failure.is_some() && !member.is_ready() {
-            state.failure = failure.clone();
-            state.failures += 1;
-        }
-        for job in take_backlog(&mut state, member) {
-            let untouched = Fault::Ended(Ended { started: Some(false), ..Ended::default() });
-            if let Some(fault) = self.note_failed(&mut state, &job, untouched, now) {
-                refused.push((job, fault));
-            }
-        }
-        state.scheduler.gone(id, now);
-        match (failure.is_some(), member.is_ready()) {
-            (true, true) => state.stats.died += 1,
-            (true, false) => state.stats.failed_starts += 1,
-            (false, _) => state.stats.ended += 1,
-        }
-        drop(state);
-        for (job, fault) in refused {
-            job.refuse(fault);
-        }
-    }
-
-    fn send(&self, member: &Arc<Member>, job: Arc<dyn Job>, now: Instant) {
+    pub(super) fn send(&self, member: &Arc<Member>, job: Arc<dyn Job>, now: Instant) {
         let card = job.card();
         let Some(conn) = member.conn() else { return };
         let mut noted = card.note();
@@ -304,7 +163,7 @@ impl Core {
     fn not_sent(&self, job: &Arc<dyn Job>, fault: Fault) {
         let told = self.note_failed(&mut self.lock(), job, fault, Instant::now());
         match told {
-            Some(fault) => job.refuse(fault),
+            Some(failed) => job.refuse(failed.tell()),
             None => job.moved(),
         }
     }
@@ -358,16 +217,5 @@ impl State {
             None => self.backlogs.push((worker, vec![job])),
         }
         None
-    }
-}
-
-fn take_backlog(state: &mut State, member: &Member) -> Vec<Arc<dyn Job>> {
-    let at = state.backlogs.iter().position(|(id, _)| Some(*id) == member.id());
-    at.map(|at| state.backlogs.swap_remove(at).1).unwrap_or_default()
-}
-
-impl Failure {
-    pub(super) fn of(error: &Error) -> Failure {
-        Failure { why: error.to_string().into(), init: error.is_init() }
     }
 }

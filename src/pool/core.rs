@@ -6,15 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::errand::{Job, Place};
+
+use super::errand::Job;
 use super::member::{Backlog, Member};
-use super::scheduler::{Action, Refusal, Refused, Scheduler, Why, WorkerId};
+use super::scheduler::{Action, Counts, Refusal, Refused, Scheduler, WorkerId};
 use super::stats::Stats;
-use crate::error::{Ended, Error, Fault};
+use crate::error::{Error, Fault};
 use crate::home::Home;
 use crate::lead::Seat;
 use crate::process::Process;
-use crate::rpc::pooled::{self, Launcher, OnDestroy, OnError, OnEvent, Style, quietly};
+use crate::rpc::pooled::{self, Launcher, OnDestroy, OnError, OnEvent, quietly};
 use crate::sys::forked::Birthmark;
 
 pub(super) struct Core {
@@ -104,6 +105,8 @@ pub(super) struct State {
     /// To be used again.
     pub(super) actions: Vec<Action<Arc<dyn Job>>>,
     pub(super) steps: Vec<super::carry::Step>,
+    /// When those who look on were told last how much there is.
+    observed: Option<Instant>,
 }
 
 #[derive(Clone)]
@@ -118,6 +121,9 @@ pub(super) enum Full {
     Wait,
     Refuse,
 }
+
+/// Counting thousands of workers for each call would be most of its cost.
+const OBSERVED_EVERY: Duration = Duration::from_millis(100);
 
 impl State {
     pub(super) fn new(
@@ -148,6 +154,7 @@ impl State {
             kept: None,
             actions: Vec::new(),
             steps: Vec::new(),
+            observed: None,
             running: 0,
         }
     }
@@ -159,6 +166,21 @@ impl State {
 
     pub(super) fn has_room(&self) -> bool {
         self.scheduler.has_room()
+    }
+
+    /// Whoever looks on is to be told soon.
+    pub(super) fn look_on(&mut self) {
+        self.observed = None;
+    }
+
+    /// What those who look on are to be told, now and then.
+    pub(super) fn levels(&mut self, now: Instant) -> Option<(Counts, usize)> {
+        let due = self.observed.is_none_or(|then| now >= then + OBSERVED_EVERY);
+        if !cfg!(feature = "metrics") || !due {
+            return None;
+        }
+        self.observed = Some(now);
+        Some((self.scheduler.counts(), self.scheduler.queued()))
     }
 
     /// What calls are told if none can be made.
@@ -252,140 +274,6 @@ impl Core {
             waker.wake_by_ref();
         } else if !state.room_wakers.iter().any(|w| w.will_wake(waker)) {
             state.room_wakers.push(waker.clone());
-        }
-    }
-
-    /// A job has had its answer.
-    pub(super) fn answered(&self, card: &super::errand::Card, good: bool) {
-        let now = Instant::now();
-        let (place, made, sent) = {
-            let mut noted = card.note();
-            noted.frame = None;
-            (std::mem::replace(&mut noted.place, Place::Over), noted.made, noted.sent)
-        };
-        let Some(member) = place.member() else { return };
-        let Some(id) = member.id() else { return };
-        let limit = self.plan.max_memory;
-        let fat = limit.is_some_and(|limit| member.resident().is_some_and(|now| now > limit));
-        let run = self.ran(member, sent, now);
-        let mut state = self.lock();
-        if good {
-            state.stats.done += 1;
-        } else {
-            state.stats.failed.codec += 1;
-        }
-        state.stats.run.record(run);
-        state.stats.wait.record(now.saturating_duration_since(made).saturating_sub(run));
-        if fat {
-            state.scheduler.retire(id, now, Why::Memory);
-        }
-        state.running -= 1;
-        state.scheduler.done(id, now);
-        self.carry_out(state, now);
-    }
-
-    fn ran(&self, member: &Member, sent: Instant, now: Instant) -> Duration {
-        match self.plan.launcher.style {
-            Style::Sync => member.ran(self.begun, sent, now),
-            Style::Async => now.saturating_duration_since(sent),
-        }
-    }
-
-    /// A job has failed at a worker. What its caller is told; nothing if it is made again.
-    pub(super) fn failed(&self, job: &Arc<dyn Job>, fault: Fault) -> Option<Fault> {
-        let now = Instant::now();
-        let mut state = self.lock();
-        let told = self.note_failed(&mut state, job, fault, now);
-        self.carry_out(state, now);
-        told
-    }
-
-    pub(super) fn note_failed(
-        &self,
-        state: &mut State,
-        job: &Arc<dyn Job>,
-        fault: Fault,
-        now: Instant,
-    ) -> Option<Fault> {
-        let card = job.card();
-        let mut noted = card.note();
-        let member = noted.place.member()?.clone();
-        let id = member.id()?;
-        let dies = match &fault {
-            Fault::Ended(_) | Fault::Init(_) | Fault::Protocol(_) => true,
-            Fault::Panic { .. } => {
-                self.plan.launcher.style == Style::Sync && !self.plan.keep_after_panic
-            }
-            _ => false,
-        };
-        if dies {
-            state.scheduler.down(id, now);
-        }
-        state.running -= 1;
-        state.scheduler.done(id, now);
-        let untouched =
-            matches!(&fault, Fault::Ended(Ended { started: Some(false), .. }) | Fault::Init(_));
-        let mut again = untouched;
-        if matches!(fault, Fault::Ended(_)) && !untouched && noted.retries > 0 {
-            noted.retries -= 1;
-            again = true;
-        }
-        if again
-            && noted.frame.is_some()
-            && !noted.cancelled
-            && !state.killed
-            && let Some(key) = noted.key
-        {
-            noted.place = Place::Queued;
-            drop(noted);
-            if untouched {
-                state.stats.moved += 1;
-            } else {
-                state.stats.retried += 1;
-            }
-            state.scheduler.put_back(key, Arc::clone(job), now);
-            return None;
-        }
-        noted.place = Place::Over;
-        noted.frame = None;
-        let (made, sent) = (noted.made, noted.sent);
-        drop(noted);
-        let run = self.ran(&member, sent, now);
-        state.stats.failed.count(&fault);
-        state.stats.run.record(run);
-        state.stats.wait.record(now.saturating_duration_since(made).saturating_sub(run));
-        Some(fault)
-    }
-
-    /// The job's caller does not want it any more.
-    pub(super) fn cancel(&self, job: Arc<dyn Job>) {
-        if self.check().is_err() {
-            return;
-        }
-        let now = Instant::now();
-        let mut state = self.lock();
-        let mut noted = job.card().note();
-        match (&noted.place, noted.key) {
-            (Place::Queued, Some(key)) if state.scheduler.cancel(key).is_some() => {
-                noted.place = Place::Over;
-                noted.frame = None;
-                drop(noted);
-                state.stats.failed.cancelled += 1;
-                self.carry_out(state, now);
-                job.refuse(Fault::Cancelled);
-            }
-            (Place::Sent(member, ticket), _) => {
-                let (conn, ticket) = (member.conn().map(Arc::clone), *ticket);
-                noted.cancelled = true;
-                drop(noted);
-                drop(state);
-                if let Some(conn) = conn {
-                    conn.cancel(ticket, Fault::Cancelled);
-                }
-            }
-            (Place::Over, _) => {}
-            // Whoever gives it to a worker looks at this.
-            _ => noted.cancelled = true,
         }
     }
 

@@ -5,8 +5,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
+use tracing::Span;
+
 use super::core::Core;
 use super::member::Member;
+use super::observe;
 use super::scheduler::JobKey;
 use crate::error::{Error, Fault};
 use crate::lead::Seat;
@@ -46,6 +49,7 @@ pub(super) struct Noted {
     pub(super) retries: u32,
     pub(super) made: Instant,
     pub(super) sent: Instant,
+    pub(super) span: Span,
 }
 
 #[derive(Clone)]
@@ -116,6 +120,7 @@ impl<R: Send + 'static> Errand<R> {
             retries: wishes.retries,
             made,
             sent: made,
+            span: observe::span(core.plan.launcher.name),
         };
         let card = Card {
             core: Arc::clone(core),

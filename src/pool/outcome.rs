@@ -1,0 +1,174 @@
+//! How jobs end: answered, failed, put back, cancelled.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::Span;
+
+use super::core::{Core, State};
+use super::errand::{Card, Job, Place};
+use super::member::Member;
+use super::observe::{self, Over};
+use super::scheduler::Why;
+use crate::error::{Ended, Fault};
+use crate::rpc::pooled::Style;
+
+/// A job that has failed for good.
+pub(super) struct Failed {
+    fault: Fault,
+    over: Over,
+    member: Arc<Member>,
+}
+
+impl Failed {
+    /// Tells those who look on; what the caller is to be told.
+    pub(super) fn tell(self) -> Fault {
+        self.over.tell(|| self.member.pid());
+        self.fault
+    }
+}
+
+impl Core {
+    /// A job has had its answer.
+    pub(super) fn answered(&self, card: &Card, good: bool) {
+        let now = Instant::now();
+        let (place, made, sent, span) = {
+            let mut noted = card.note();
+            noted.frame = None;
+            let place = std::mem::replace(&mut noted.place, Place::Over);
+            (place, noted.made, noted.sent, std::mem::replace(&mut noted.span, Span::none()))
+        };
+        let Some(member) = place.member() else { return };
+        let Some(id) = member.id() else { return };
+        let limit = self.plan.max_memory;
+        let fat = limit.is_some_and(|limit| member.resident().is_some_and(|now| now > limit));
+        let run = self.ran(member, sent, now);
+        let wait = now.saturating_duration_since(made).saturating_sub(run);
+        let outcome = if good { "done" } else { "codec" };
+        Over { worker: self.plan.launcher.name, span, outcome, wait, run }.tell(|| member.pid());
+        let mut state = self.lock();
+        if good {
+            state.stats.done += 1;
+        } else {
+            state.stats.failed.codec += 1;
+        }
+        state.stats.run.record(run);
+        state.stats.wait.record(wait);
+        if fat {
+            state.scheduler.retire(id, now, Why::Memory);
+        }
+        state.running -= 1;
+        state.scheduler.done(id, now);
+        self.carry_out(state, now);
+    }
+
+    fn ran(&self, member: &Member, sent: Instant, now: Instant) -> Duration {
+        match self.plan.launcher.style {
+            Style::Sync => member.ran(self.begun, sent, now),
+            Style::Async => now.saturating_duration_since(sent),
+        }
+    }
+
+    /// A job has failed at a worker. What its caller is told; nothing if it is made again.
+    pub(super) fn failed(&self, job: &Arc<dyn Job>, fault: Fault) -> Option<Fault> {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let told = self.note_failed(&mut state, job, fault, now);
+        self.carry_out(state, now);
+        told.map(Failed::tell)
+    }
+
+    /// The same, under the lock; whoever looks on is told without it.
+    pub(super) fn note_failed(
+        &self,
+        state: &mut State,
+        job: &Arc<dyn Job>,
+        fault: Fault,
+        now: Instant,
+    ) -> Option<Failed> {
+        let card = job.card();
+        let mut noted = card.note();
+        let member = noted.place.member()?.clone();
+        let id = member.id()?;
+        let dies = match &fault {
+            Fault::Ended(_) | Fault::Init(_) | Fault::Protocol(_) => true,
+            Fault::Panic { .. } => {
+                self.plan.launcher.style == Style::Sync && !self.plan.keep_after_panic
+            }
+            _ => false,
+        };
+        if dies {
+            state.scheduler.down(id, now);
+        }
+        state.running -= 1;
+        state.scheduler.done(id, now);
+        let untouched =
+            matches!(&fault, Fault::Ended(Ended { started: Some(false), .. }) | Fault::Init(_));
+        let mut again = untouched;
+        if matches!(fault, Fault::Ended(_)) && !untouched && noted.retries > 0 {
+            noted.retries -= 1;
+            again = true;
+        }
+        if again
+            && noted.frame.is_some()
+            && !noted.cancelled
+            && !state.killed
+            && let Some(key) = noted.key
+        {
+            noted.place = Place::Queued;
+            drop(noted);
+            if untouched {
+                state.stats.moved += 1;
+            } else {
+                state.stats.retried += 1;
+            }
+            state.scheduler.put_back(key, Arc::clone(job), now);
+            return None;
+        }
+        noted.place = Place::Over;
+        noted.frame = None;
+        let (made, sent) = (noted.made, noted.sent);
+        let span = std::mem::replace(&mut noted.span, Span::none());
+        drop(noted);
+        let run = self.ran(&member, sent, now);
+        let wait = now.saturating_duration_since(made).saturating_sub(run);
+        state.stats.failed.count(&fault);
+        state.stats.run.record(run);
+        state.stats.wait.record(wait);
+        let worker = self.plan.launcher.name;
+        let over = Over { worker, span, outcome: observe::outcome(&fault), wait, run };
+        Some(Failed { fault, over, member })
+    }
+
+    /// The job's caller does not want it any more.
+    pub(super) fn cancel(&self, job: Arc<dyn Job>) {
+        if self.check().is_err() {
+            return;
+        }
+        let now = Instant::now();
+        let mut state = self.lock();
+        let mut noted = job.card().note();
+        match (&noted.place, noted.key) {
+            (Place::Queued, Some(key)) if state.scheduler.cancel(key).is_some() => {
+                noted.place = Place::Over;
+                noted.frame = None;
+                drop(noted);
+                state.stats.failed.cancelled += 1;
+                self.carry_out(state, now);
+                job.refuse(Fault::Cancelled);
+            }
+            (Place::Sent(member, ticket), _) => {
+                let (conn, ticket) = (member.conn().map(Arc::clone), *ticket);
+                noted.cancelled = true;
+                drop(noted);
+                drop(state);
+                if let Some(conn) = conn {
+                    conn.cancel(ticket, Fault::Cancelled);
+                }
+            }
+            (Place::Over, _) => {}
+            // Whoever gives it to a worker looks at this.
+            _ => noted.cancelled = true,
+        }
+    }
+}
