@@ -243,6 +243,13 @@ impl Conn {
         }
         let mut frame = frame.take().expect("it is made of one frame");
         frame.set_call(state.book.next());
+        let alone = matches!(time, Time::Any) && state.book.open() < AT_ONCE;
+        if alone && !state.writing && !state.cut_off && state.outbox.can_pass(&frame) {
+            let (place, chunk) = state.outbox.pass(frame);
+            let ticket = state.book.add(slot(), place, time);
+            self.send(state, Some(chunk));
+            return Ok(Some(ticket));
+        }
         let (place, spare) = state.outbox.push(frame);
         give_scratch(spare);
         let ticket = state.book.add(slot(), place, time);
@@ -258,6 +265,10 @@ impl Conn {
             || state.is_worker_hungry();
         let ask = !now && !state.writing && !std::mem::replace(&mut state.send_asked, true);
         let ask = ask.then(|| state.send_time());
+        if now && set_timer.is_none() {
+            self.flush_with(state);
+            return Ok(Some(ticket));
+        }
         drop(state);
         if let Some(deadline) = set_timer {
             self.set_timer(deadline)?;

@@ -77,16 +77,27 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    fn parse(byte: u8) -> Option<Kind> {
+    /// By number, from 1 on.
+    const ALL: [Kind; 15] = {
         use Kind::*;
         [
             Hello, Call, Cancel, Void, Reply, Failed, Event, InitFailed, Log, Ring, Bell, Fds,
             Finish, Ready, Retire,
         ]
-        .into_iter()
-        .find(|k| *k as u8 == byte)
+    };
+
+    fn parse(byte: u8) -> Option<Kind> {
+        Kind::ALL.get(usize::from(byte).wrapping_sub(1)).copied()
     }
 }
+
+const _: () = {
+    let mut at = 0;
+    while at < Kind::ALL.len() {
+        assert!(Kind::ALL[at] as usize == at + 1, "each in its place");
+        at += 1;
+    }
+};
 
 /// What a worker is told at its start.
 #[derive(Debug, Serialize, Deserialize)]

@@ -83,6 +83,19 @@ impl Outbox {
         (self.last(0), frame.bytes)
     }
 
+    /// Whether a frame need not be queued: it is small, and nothing is before it.
+    pub(super) fn can_pass(&self, frame: &Frame) -> bool {
+        self.queue.is_empty() && frame.is_plain() && frame.bytes.len() <= SMALL
+    }
+
+    /// Takes such a frame as if it had been queued; nobody else may write until it is put
+    /// back.
+    pub(super) fn pass(&mut self, frame: Frame) -> (Place, Chunk) {
+        let place = Place { chunk: self.first, at: 0 };
+        self.first += 1;
+        (place, Chunk { what: What::Batch(frame.bytes), written: 0 })
+    }
+
     fn single(&mut self, frame: Frame, ahead: usize) {
         self.bytes += frame.len();
         self.queue.push_back(Chunk { what: What::Single { frame, ahead }, written: 0 });
@@ -177,18 +190,21 @@ impl Outbox {
         Some(chunk)
     }
 
-    /// What could be written of it has been.
-    pub(super) fn put_back(&mut self, chunk: Chunk) {
+    /// What could be written of it has been. The result is what is left of it to be used
+    /// again.
+    pub(super) fn put_back(&mut self, chunk: Chunk) -> Vec<u8> {
         if chunk.left() > 0 {
             self.bytes += chunk.left();
             self.first -= 1;
             self.queue.push_front(chunk);
-        } else if let What::Batch(mut batch) = chunk.what
-            && self.spare.capacity() < batch.capacity()
-        {
-            batch.clear();
-            self.spare = batch;
+            return Vec::new();
         }
+        let What::Batch(mut batch) = chunk.what else { return Vec::new() };
+        if self.spare.capacity() < batch.capacity() {
+            batch.clear();
+            std::mem::swap(&mut self.spare, &mut batch);
+        }
+        batch
     }
 
     pub(super) fn clear(&mut self) {
@@ -223,9 +239,7 @@ impl Chunk {
     pub(super) fn write(&mut self, socket: impl AsFd, wait: bool) -> io::Result<bool> {
         while self.left() > 0 {
             let sent = match &mut self.what {
-                What::Batch(batch) => {
-                    fdpass::send_some(&socket, &[IoSlice::new(&batch[self.written..])], &[], wait)
-                }
+                What::Batch(batch) => fdpass::send_bytes(&socket, &batch[self.written..], wait),
                 What::Single { frame, .. } => write_single(frame, self.written, &socket, wait),
             };
             match sent {

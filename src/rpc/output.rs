@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use super::codec::{CodecError, Sink};
 use super::frame::{Failed, Frame, Kind, NoFrame, give_scratch};
-use super::outbox::Outbox;
+use super::outbox::{Chunk, Outbox};
 use super::refusal::Refusal;
 use crate::sys::ring::Ring;
 
@@ -92,8 +92,13 @@ impl Output {
             }
         }
         let frame = if bell { Frame::plain(Kind::Bell, 0, &()) } else { frame };
+        let all = self.queued.get().is_none();
+        if pending.outbox.can_pass(&frame) {
+            let (_, chunk) = pending.outbox.pass(frame);
+            return self.write(pending, all, Some(chunk));
+        }
         let (_, spare) = pending.outbox.push(frame);
-        self.write(pending, self.queued.get().is_none());
+        self.write(pending, all, None);
         spare
     }
 
@@ -105,21 +110,23 @@ impl Output {
     /// Sends what has been made. Whether anybody still listens.
     pub(super) fn flush(&self) -> bool {
         let mut pending = self.lock();
-        self.write(&mut pending, true);
+        self.write(&mut pending, true, None);
         !pending.dead
     }
 
-    /// Without `all`, as much as has to be written, and as there is room for.
-    fn write(&self, pending: &mut Pending, all: bool) {
+    /// Without `all`, as much as has to be written, and as there is room for. What is
+    /// `first` has been taken already. The result is what is left to be used again.
+    fn write(&self, pending: &mut Pending, all: bool, mut first: Option<Chunk>) -> Vec<u8> {
         let mut refusal = Refusal::default();
-        while let Some(mut chunk) = pending.outbox.take() {
+        let mut spare = Vec::new();
+        while let Some(mut chunk) = first.take().or_else(|| pending.outbox.take()) {
             let wait = all || pending.outbox.bytes() >= QUEUED_AT_MOST;
             let before = chunk.written();
             let done = chunk.write(&self.socket, wait);
             pending.position += (chunk.written() - before) as u64;
             match done {
                 Ok(whole) => {
-                    pending.outbox.put_back(chunk);
+                    spare = pending.outbox.put_back(chunk);
                     refusal = Refusal::default();
                     if !whole {
                         self.queued.get().inspect(|tell| tell());
@@ -144,6 +151,7 @@ impl Output {
                 }
             }
         }
+        spare
     }
 }
 

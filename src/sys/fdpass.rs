@@ -142,6 +142,24 @@ pub(crate) fn send_some(
     }
 }
 
+/// Sends bytes and nothing else, as [`send_some`] does. For one at a time it makes a
+/// difference: the kernel need not take a header and a list of parts apart.
+pub(crate) fn send_bytes(socket: impl AsFd, bytes: &[u8], wait: bool) -> io::Result<usize> {
+    let flags = libc::MSG_NOSIGNAL | if wait { 0 } else { libc::MSG_DONTWAIT };
+    let (socket, start) = (socket.as_fd().as_raw_fd(), bytes.as_ptr().cast());
+    loop {
+        // SAFETY: the bytes are borrowed for the call.
+        let sent = unsafe { libc::send(socket, start, bytes.len(), flags) };
+        if sent >= 0 {
+            return Ok(sent as usize);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
 /// Bytes that have arrived, and were not received.
 pub(crate) fn arrived(socket: impl AsFd) -> usize {
     let mut bytes: libc::c_int = 0;

@@ -101,16 +101,22 @@ impl Conn {
             self.settle_patiently(&mut reader, deadline);
             return;
         }
-        let (hungry, blocked) = {
-            let state = self.state();
-            (state.is_worker_hungry(), state.blocked || state.refusal.is_some())
+        let state = self.state();
+        let waits_to_send = if state.is_worker_hungry()
+            || state.blocked
+            || state.refusal.is_some()
+            || deadline.is_some()
+        {
+            self.flush_with(state)
+        } else {
+            drop(state);
+            false
         };
-        if hungry || blocked || deadline.is_some() {
-            self.flush();
-        }
-        let waits_to_send = self.state().blocked;
         if deadline.is_none() && !waits_to_send {
-            self.fill(&mut reader, true);
+            if self.fill(&mut reader, true) {
+                // Most often it is what is waited for.
+                self.step(&mut reader);
+            }
             return;
         }
         if self.fill(&mut reader, false) {
@@ -159,8 +165,7 @@ impl Conn {
         };
         let filled = if wait {
             let sleep = || {
-                self.flush();
-                if self.state().blocked {
+                if self.flush_with(self.state()) {
                     return Ok(Filled::Some);
                 }
                 if ring.is_some_and(|ring| !ring.sleep(position)) {
