@@ -134,6 +134,8 @@ mod start;
 mod sync;
 mod sys;
 mod template;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod tether;
 mod wire;
 

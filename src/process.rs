@@ -296,6 +296,23 @@ impl Process {
         Ok(Process::from_base(Base::Template(Tether::new(link)), Recipe::Lost))
     }
 
+    /// A process that waits, without anything that was queued, forked from what this one's
+    /// forks come from: whoever looks at it sees its parent.
+    #[cfg(feature = "testing")]
+    pub(crate) fn sibling(&self) -> Result<Child, Error> {
+        let base = {
+            let mut inner = self.lock();
+            if inner.is_worth_settling() {
+                inner.settle()?;
+            }
+            inner.base.clone()
+        };
+        let inner = Inner { base, queue: Queue::default(), recipe: Recipe::Lost };
+        let (near, far) = with_room(fdpass::template_pair)?;
+        let sent = inner.send(&End::Serve, &far)?;
+        Ok(Child::new(sent.link, sent.id, sent.slot, UnixStream::from(near)))
+    }
+
     /// Makes it now, if that is worth it, and waits for its setup functions.
     pub(crate) fn settle_now(&self) -> Result<(), Error> {
         let mut inner = self.lock();

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-
 use super::errand::Job;
 use super::member::{Backlog, Member};
 use super::scheduler::{Action, Counts, Refusal, Refused, Scheduler, WorkerId};

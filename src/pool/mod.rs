@@ -9,6 +9,8 @@ mod builder;
 mod carry;
 mod core;
 mod errand;
+#[cfg(feature = "testing")]
+mod faults;
 mod flow;
 mod handle;
 mod life;
@@ -24,6 +26,8 @@ mod tail;
 mod workers;
 
 pub use builder::PoolBuilder;
+#[cfg(feature = "testing")]
+pub(crate) use faults::Inmates;
 pub use handle::Pool;
 pub use map::{Indexed, Map, MapStream, MapUnordered};
 pub use ncpu::{ncores, ncpu};

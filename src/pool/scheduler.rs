@@ -28,6 +28,8 @@ mod rules;
 mod setbacks;
 mod settle;
 mod spares;
+#[cfg(test)]
+mod tests;
 mod wishes;
 
 use std::cmp::Reverse;
@@ -63,7 +65,11 @@ pub(crate) enum Action<J> {
     /// End this worker: it has no jobs, and will get none. The answer is `gone`.
     Finish(WorkerId),
     /// The pool is broken, or has been stopped: this job will not be done.
-    Fail { key: JobKey, job: J },
+    Fail {
+        #[cfg_attr(not(test), expect(dead_code, reason = "for tests"))]
+        key: JobKey,
+        job: J,
+    },
     /// After `drain` or `stop`, once: no job and no worker is left, and no spare is being
     /// made. The spares that there are can be ended.
     Drained,
@@ -231,6 +237,7 @@ impl<J> Scheduler<J> {
         counts
     }
 
+    #[cfg(test)]
     pub(crate) fn state_of(&self, worker: WorkerId) -> Option<State> {
         self.roster.get(self.roster.find(worker)?).state()
     }

@@ -291,6 +291,12 @@ impl Conn {
         self.child.kill_soon();
     }
 
+    /// The stream ends, as if the worker had closed it.
+    #[cfg(feature = "testing")]
+    pub(crate) fn cut_stream(&self) -> std::io::Result<()> {
+        self.child.stream().shutdown(std::net::Shutdown::Both)
+    }
+
     /// Offers the worker memory for its replies. Without it (out of descriptors, perhaps)
     /// they come by the stream.
     fn offer_ring(&self, state: &mut State) {

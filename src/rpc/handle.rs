@@ -230,6 +230,13 @@ impl<A, R, E: Send + 'static> Rpc<A, R, E> {
     }
 }
 
+#[cfg(feature = "testing")]
+impl<A, R, E> Rpc<A, R, E> {
+    pub(crate) fn conn(&self) -> &Arc<Conn> {
+        &self.conn
+    }
+}
+
 impl<A: 'static, R: 'static, E: 'static> Drop for Rpc<A, R, E> {
     fn drop(&mut self) {
         self.conn.orphaned();

@@ -62,6 +62,30 @@ pub(crate) fn exit_status(fd: impl AsFd) -> Option<i32> {
     (done == 0 && info.mask & INFO_EXIT != 0).then_some(info.exit_code)
 }
 
+/// Sends a signal to the process behind `fd`, and to no other that has its number by now.
+#[cfg(feature = "testing")]
+pub(crate) fn signal(fd: impl AsFd, number: i32) -> io::Result<()> {
+    // SAFETY: a descriptor that is open, numbers, and no siginfo.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            fd.as_fd().as_raw_fd(),
+            number,
+            std::ptr::null::<libc::siginfo_t>(),
+            0u32,
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Waits until the process behind `fd` has ended.
+#[cfg(feature = "testing")]
+pub(crate) fn wait_gone(fd: impl AsFd) {
+    let mut polled = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    // Interrupted by a signal, perhaps.
+    while !matches!(poll(&mut polled, PollTimeout::NONE), Ok(n) if n > 0) {}
+}
+
 /// Whether the kernel has process descriptors.
 pub(crate) fn available() -> bool {
     open(std::process::id() as i32).is_ok()

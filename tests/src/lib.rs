@@ -7,6 +7,7 @@ pub mod block_on;
 pub mod false_worker;
 pub mod forge;
 pub mod hear;
+pub mod ledger;
 pub mod logged;
 pub mod lying;
 pub mod marked;

@@ -178,6 +178,7 @@ impl<J> Scheduler<J> {
         self.change(now, |rules| rules.max = max);
     }
 
+    #[cfg(test)]
     pub(crate) fn set_idle(&mut self, idle: usize, now: Instant) {
         self.change(now, |rules| rules.idle = idle);
     }
@@ -192,13 +193,12 @@ impl<J> Scheduler<J> {
         self.settle(now);
     }
 
-    /// Every worker that there is now is recycled, in turn. A broken pool is tried again.
+    /// Every worker that there is now is recycled, in turn: the next one when the last one's
+    /// successor is ready, so that one that does not get ready stops it all. A broken
+    /// pool is tried again.
     pub(crate) fn reload(&mut self, now: Instant) {
         let now = self.at(now);
-        let all: Vec<u32> = self.roster.taking().collect();
-        for index in all {
-            self.wish(index);
-        }
+        self.wish_for_all();
         self.setbacks.forget();
         if std::mem::take(&mut self.broken) {
             let idle = self.roster.idle() + self.roster.fresh();

@@ -12,16 +12,14 @@ impl<J> Scheduler<J> {
         }
         self.setbacks.end_pause(now);
         while let Some(index) = self.wishes.take_due(now) {
-            self.roster.get_mut(index).due = None;
             self.wish(index);
         }
         self.break_down(now);
-        // Each round starts a worker, which may take jobs, whose number may have been
-        // the last thing that another worker waited for to be retired, …
+        // A job that is handed out may be a worker's last, one that retires makes room for
+        // another, and that one takes jobs.
         loop {
             self.hand_out();
-            self.recycle();
-            if !self.grow(now) {
+            if !self.grow(now) && !self.recycle() {
                 break;
             }
         }
@@ -29,6 +27,8 @@ impl<J> Scheduler<J> {
             self.spares.restock(self.rules.spares);
         }
         self.shrink(now);
+        // The last one that was ready may have been retired or stopped since.
+        self.break_down(now);
         self.conclude();
     }
 
@@ -74,27 +74,57 @@ impl<J> Scheduler<J> {
         let member = self.roster.get_mut(index);
         if !member.wished {
             member.wished = true;
-            self.wishes.push(id);
+            self.wishes.push(id, false);
         }
     }
 
-    /// Retires those whose turn has come, and then those that are more than `max`.
-    fn recycle(&mut self) {
-        while self.roster.away() < self.rules.max_recycling() {
-            let Some(id) = self.wishes.pop() else { break };
-            // It may be gone since, or have left on its own account.
-            let index = self.roster.find(id);
-            if let Some(index) = index.filter(|i| self.roster.get(*i).phase == Phase::Taking) {
-                self.owed += 1;
-                self.retire_now(index);
+    /// So are all that there are.
+    pub(super) fn wish_for_all(&mut self) {
+        let all: Vec<u32> = self.roster.taking().collect();
+        for index in all {
+            let id = self.roster.id(index);
+            let member = self.roster.get_mut(index);
+            if !member.ready {
+                // It may never be, which would hold up the others.
+                member.wished = true;
+                self.wishes.push_front(id);
+            } else if !member.wished {
+                member.wished = true;
+                self.wishes.push(id, true);
             }
         }
-        while self.roster.takers() > self.rules.max()
-            && self.roster.away() < self.rules.max_recycling()
-        {
-            let Some(index) = self.roster.last() else { break };
-            self.retire_now(index);
+    }
+
+    /// Retires one whose turn has come, or one that is more than `max`.
+    fn recycle(&mut self) -> bool {
+        if self.roster.away() >= self.rules.max_recycling() {
+            return false;
         }
+        while let Some(wish) = self.wishes.first() {
+            // It may be gone since, or have left on its own account.
+            let index = self.roster.find(wish.worker);
+            let index = index.filter(|i| self.roster.get(*i).phase == Phase::Taking);
+            if index.is_some() && wish.reload && self.is_trying() {
+                break;
+            }
+            self.wishes.pop();
+            if let Some(index) = index {
+                self.owed += 1;
+                self.retire_now(index);
+                return true;
+            }
+        }
+        if self.roster.takers() <= self.rules.max() {
+            return false;
+        }
+        self.roster.last().map(|index| self.retire_now(index)).is_some()
+    }
+
+    /// Whether new workers get ready is not known yet of as many as may be away: those that
+    /// work are kept until then.
+    fn is_trying(&self) -> bool {
+        let starting = self.roster.takers() - self.roster.ready_takers();
+        starting >= self.rules.max_recycling() || self.setbacks.until().is_some()
     }
 
     pub(super) fn retire_now(&mut self, index: u32) {

@@ -1,0 +1,16 @@
+//! Each rule by example, with a clock that is moved by hand; then whatever else may
+//! happen, in any order.
+
+mod assignment;
+mod breaking;
+mod ending;
+mod failing;
+mod growth;
+mod invariants;
+mod properties;
+mod recycling;
+mod scene;
+mod shrinking;
+mod simulation;
+mod spares;
+mod world;
