@@ -63,6 +63,9 @@
 //! See [`worker`](macro@worker) for what such a function may look like, [`RpcBuilder`] for
 //! what a worker can be started with, and [`Call`] for the ways to get a result.
 //!
+//! For many calls over several processes there is a [`Pool`], which starts, recycles and
+//! replaces them.
+//!
 //! # What it is not
 //!
 //! - Not a sandbox. It gives a process of its own, with limits and another user if you
@@ -86,6 +89,7 @@
 //! - [Fork safety](_docs::fork_safety): what is copied and shared, and what to mind in setup
 //!   functions and entries; programs that fork by themselves; lifetimes.
 //! - [Life before main](_docs::life_before_main): the three roads, and their differences.
+//! - [Pools](_docs::pools): recipes for their options.
 //! - [Privileges](_docs::privileges): programs that give them up.
 //! - [Choosing a synchronous or an asynchronous worker](_docs::choosing_a_backend).
 //! - [Passing descriptors in calls](_docs::passing_fds): how, whose they are, what can go
@@ -101,8 +105,8 @@
 //!
 //! # Source of the semantics
 //!
-//! Perl's `AnyEvent::Fork`, with its `Early` and `Template` modules, and `AnyEvent::Fork::RPC`;
-//! the methods name their models there.
+//! Perl's `AnyEvent::Fork`, with its `Early` and `Template` modules, `AnyEvent::Fork::RPC`
+//! and `AnyEvent::Fork::Pool`; the methods name their models there.
 #![deny(unsafe_code)]
 
 #[cfg(not(target_os = "linux"))]
@@ -202,6 +206,8 @@ pub mod _docs {
     pub mod life_before_main {}
     #[doc = include_str!("../docs/passing-fds.md")]
     pub mod passing_fds {}
+    #[doc = include_str!("../docs/pools.md")]
+    pub mod pools {}
     #[doc = include_str!("../docs/privileges.md")]
     pub mod privileges {}
 }
