@@ -53,7 +53,7 @@ fn by_done(log: &mut File, done: Done<u32>, job: u32) {
 #[offshoot::worker(init = ledger::open)]
 async fn by_await(log: Rc<File>, job: u32) -> u32 {
     begin(&log, job);
-    if job % 3 == 0 {
+    if job.is_multiple_of(3) {
         tokio::task::yield_now().await;
     }
     !job
