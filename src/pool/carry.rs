@@ -5,11 +5,12 @@ use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::core::{Core, State};
+use super::core::Core;
 use super::errand::{Job, Place};
 use super::member::Member;
 use super::observe;
 use super::scheduler::{Action, WorkerId};
+use super::state::State;
 use crate::error::{Ended, Fault};
 use crate::rpc::pooled::{Style, Time};
 

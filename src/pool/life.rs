@@ -5,8 +5,9 @@ use std::task::Waker;
 use std::thread;
 use std::time::Instant;
 
-use super::core::{Core, State};
+use super::core::Core;
 use super::member::Member;
+use super::state::State;
 use crate::error::{Ended, Error, Fault, Kind};
 use crate::hub::Timed;
 use crate::lead::Seat;

@@ -1,9 +1,9 @@
 //! Pools: typed calls over worker processes that come and go.
 //!
 //! The road of a call: `handle.rs` (the program's handle) -> `errand.rs` (one job) ->
-//! `core.rs` (the one lock) -> `scheduler.rs` (which worker, or none yet: pure) ->
-//! `carry.rs` (does what was decided) -> `member.rs` (one worker) -> its connection, in
-//! `rpc`, and back to `errand.rs`.
+//! `core.rs`, `state.rs` (the one lock, what is under it) -> `scheduler.rs` (which worker,
+//! or none yet: pure) -> `carry.rs` (does what was decided) -> `member.rs` (one worker) ->
+//! its connection, in `rpc`, and back to `errand.rs`.
 
 mod builder;
 mod carry;
@@ -21,6 +21,7 @@ mod observe;
 mod outcome;
 mod request;
 mod scheduler;
+mod state;
 mod stats;
 mod tail;
 mod workers;

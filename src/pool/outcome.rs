@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use tracing::Span;
 
-use super::core::{Core, State};
+use super::core::Core;
 use super::errand::{Card, Job, Place};
 use super::member::Member;
 use super::observe::{self, Over};
 use super::scheduler::Why;
+use super::state::State;
 use crate::error::{Ended, Fault};
 use crate::rpc::pooled::Style;
 

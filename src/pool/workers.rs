@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::core::{Core, Failure, State};
+use super::core::Core;
 use super::errand::Job;
 use super::member::{Member, Overseen};
+use super::state::{Failure, State};
 use super::tail::Tail;
 use crate::error::{Ended, Error, Fault};
 use crate::rpc::pooled::Set;

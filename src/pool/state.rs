@@ -1,0 +1,130 @@
+//! What a pool knows, under its one lock.
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use super::carry::Step;
+use super::core::Core;
+use super::errand::Job;
+use super::member::{Backlog, Member};
+use super::scheduler::{Action, Counts, Scheduler, WorkerId};
+use super::stats::Stats;
+use crate::error::Fault;
+use crate::lead::Seat;
+use crate::process::Process;
+use crate::rpc::pooled::OnDestroy;
+
+pub(super) struct State {
+    pub(super) scheduler: Scheduler<Arc<dyn Job>>,
+    pub(super) template: Arc<Process>,
+    /// It is being made again; workers that wait for that.
+    pub(super) rebuilding: bool,
+    pub(super) unmade: Vec<Arc<Member>>,
+    /// By the index of their ids.
+    pub(super) members: Vec<Option<Arc<Member>>>,
+    pub(super) backlogs: Vec<(WorkerId, Backlog)>,
+    pub(super) spares: Vec<Arc<Member>>,
+    /// Spares that are to be made.
+    pub(super) owed_spares: usize,
+    pub(super) stats: Stats,
+    /// Of the last worker that was not ready before it ended.
+    pub(super) failure: Option<Failure>,
+    pub(super) failures: u32,
+    /// Jobs that workers have.
+    pub(super) running: usize,
+    pub(super) killed: bool,
+    pub(super) over: bool,
+    pub(super) on_destroy: Option<OnDestroy>,
+    /// When the hub will call.
+    pub(super) armed: Option<Instant>,
+    pub(super) room: Vec<Arc<Seat>>,
+    pub(super) room_wakers: Vec<Waker>,
+    pub(super) end_seats: Vec<Arc<Seat>>,
+    pub(super) end_wakers: Vec<Waker>,
+    /// Itself, while the program has no handle but there is something to do.
+    pub(super) kept: Option<Arc<Core>>,
+    /// To be used again.
+    pub(super) actions: Vec<Action<Arc<dyn Job>>>,
+    pub(super) steps: Vec<Step>,
+    /// When those who look on were told last how much there is.
+    observed: Option<Instant>,
+}
+
+#[derive(Clone)]
+pub(super) struct Failure {
+    pub(super) why: Arc<str>,
+    pub(super) init: bool,
+}
+
+/// Counting thousands of workers for each call would be most of its cost.
+const OBSERVED_EVERY: Duration = Duration::from_millis(100);
+
+impl State {
+    pub(super) fn new(
+        scheduler: Scheduler<Arc<dyn Job>>,
+        template: Process,
+        on_destroy: Option<OnDestroy>,
+    ) -> State {
+        State {
+            scheduler,
+            template: Arc::new(template),
+            rebuilding: false,
+            unmade: Vec::new(),
+            members: Vec::new(),
+            backlogs: Vec::new(),
+            spares: Vec::new(),
+            owed_spares: 0,
+            stats: Stats::default(),
+            failure: None,
+            failures: 0,
+            killed: false,
+            over: false,
+            on_destroy,
+            armed: None,
+            room: Vec::new(),
+            room_wakers: Vec::new(),
+            end_seats: Vec::new(),
+            end_wakers: Vec::new(),
+            kept: None,
+            actions: Vec::new(),
+            steps: Vec::new(),
+            observed: None,
+            running: 0,
+        }
+    }
+
+    pub(super) fn member(&self, id: WorkerId) -> Option<&Arc<Member>> {
+        let member = self.members.get(id.index())?.as_ref()?;
+        (member.id() == Some(id)).then_some(member)
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.scheduler.has_room()
+    }
+
+    /// Whoever looks on is to be told soon.
+    pub(super) fn look_on(&mut self) {
+        self.observed = None;
+    }
+
+    /// What those who look on are to be told, now and then.
+    pub(super) fn levels(&mut self, now: Instant) -> Option<(Counts, usize)> {
+        let due = self.observed.is_none_or(|then| now >= then + OBSERVED_EVERY);
+        if !cfg!(feature = "metrics") || !due {
+            return None;
+        }
+        self.observed = Some(now);
+        Some((self.scheduler.counts(), self.scheduler.queued()))
+    }
+
+    /// What calls are told if none can be made.
+    pub(super) fn fault(&self) -> Fault {
+        match &self.failure {
+            Some(Failure { why, init }) if self.scheduler.is_broken() => {
+                Fault::PoolBroken { failures: self.failures, why: why.clone(), init: *init }
+            }
+            _ => Fault::PoolEnded,
+        }
+    }
+}
