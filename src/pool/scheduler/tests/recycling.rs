@@ -43,19 +43,19 @@ fn jobs_taken(max_jobs: u64, jitter: f64, workers: usize) -> Vec<u64> {
         rules.max_jobs = Some(max_jobs);
         rules.jitter = jitter;
     });
-    let mut taken = vec![0; workers];
-    for worker in 0..workers {
+    let jobs_of = |worker| {
+        let mut taken = 0;
         loop {
             pool.push("job");
             pool.ready(worker);
-            taken[worker] += 1;
+            taken += 1;
             if !pool.done(worker).is_empty() {
                 pool.gone(worker);
-                break;
+                return taken;
             }
         }
-    }
-    taken
+    };
+    (0..workers).map(jobs_of).collect()
 }
 
 #[test]
