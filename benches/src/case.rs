@@ -1,5 +1,6 @@
 //! What a case is.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::Result;
@@ -13,7 +14,22 @@ pub(crate) enum Program {
     Large,
     /// Small too, but its cases may start threads.
     Calls,
+    /// The same without a template of this library, which is not to make it slower that
+    /// another one starts the program again.
+    Respawned,
 }
+
+/// Why a case was left out.
+#[derive(Debug)]
+pub(crate) struct Skipped(pub(crate) String);
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Skipped {}
 
 /// Done once; returns what is then done again and again, and how long the part of it
 /// that counts has taken.

@@ -48,6 +48,9 @@ impl Options {
 
 #[offshoot::main]
 fn main() -> Result<()> {
+    // Returns, but in a process that this library has started.
+    #[cfg(feature = "peers")]
+    procspawn::init();
     let mut args = std::env::args().skip(1).peekable();
     if args.next_if(|a| a == program::OPTION).is_some() {
         return program::serve(args);
@@ -57,8 +60,8 @@ fn main() -> Result<()> {
     println!("{}", machine::describe());
     let measured = round::all(&cases, &options)?;
     print!("{}", table::render(&cases, &measured));
-    if options.words.is_empty() {
-        print!("{}", memory::report()?);
+    if options.words.is_empty() || options.words.iter().any(|w| "memory".contains(w)) {
+        print!("{}", memory::report(if options.quick { 200_000 } else { 10_000_000 })?);
     }
     let failed = measured.iter().filter(|m| m.failed.is_some()).count();
     if failed > 0 { Err(format!("{failed} cases failed").into()) } else { Ok(()) }

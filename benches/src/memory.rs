@@ -1,8 +1,10 @@
-//! What an idle worker, and the template that it was forked from, take of memory.
+//! What an idle worker, and the template that it was forked from, take of memory; and
+//! what the parent takes while a pool streams.
 
 use std::io::{Read, Write};
+use std::time::{Duration, Instant};
 
-use offshoot::{Process, Start};
+use offshoot::{Pool, Process, Start};
 
 use crate::Result;
 
@@ -12,7 +14,7 @@ fn idle(mut start: Start) -> std::io::Result<()> {
     start.stream.read(&mut [0]).map(|_| ())
 }
 
-pub(crate) fn report() -> Result<String> {
+pub(crate) fn report(jobs: u64) -> Result<String> {
     let worker = Process::new()?.run(idle)?;
     worker.stream().read_exact(&mut [0])?;
     let pid = worker.id()?;
@@ -23,7 +25,40 @@ pub(crate) fn report() -> Result<String> {
         &format!("  {:<44} {}\n", "idle worker (goal: under 64 KiB dirty)", of(&pid.to_string())?);
     text += &format!("  {:<44} {}\n", "its template", of(parent)?);
     text += &format!("  {:<44} {}\n", "this program, for comparison", of("self")?);
+    text += &format!("  {:<44} {}\n", "this program, streaming (goal: constant)", streaming(jobs)?);
     Ok(text)
+}
+
+#[offshoot::worker]
+fn nothing(n: u64) -> u64 {
+    n
+}
+
+/// What this program has in memory, early and late in so many jobs that do nothing.
+fn streaming(jobs: u64) -> Result<String> {
+    let pool = Pool::builder(nothing).max(2).load(1000).start(Duration::ZERO).build()?;
+    let begun = Instant::now();
+    let mut early = 0;
+    for (done, result) in (1..=jobs).zip(pool.map_unordered(0..jobs)) {
+        result?;
+        if done == jobs / 50 {
+            early = status("VmRSS")?;
+        }
+    }
+    let rate = jobs as f64 / begun.elapsed().as_secs_f64();
+    let (late, most) = (status("VmRSS")?, status("VmHWM")?);
+    Ok(format!(
+        "{early} KiB resident after {} jobs, {late} after {jobs}, never more than {most}; {rate:.0} jobs/s",
+        jobs / 50,
+    ))
+}
+
+/// A line of this program's status, in KiB.
+fn status(key: &str) -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    let value = line.and_then(|line| line.split_whitespace().next()).ok_or("no such line")?;
+    Ok(value.parse()?)
 }
 
 fn of(pid: &str) -> Result<String> {

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 /// A child that has not been waited for.
 pub(crate) struct Forked(libc::pid_t);
@@ -56,4 +57,13 @@ impl Forked {
 /// A copy of a descriptor as a file, so that it can be closed by dropping it.
 pub(crate) fn file(fd: BorrowedFd<'_>) -> io::Result<File> {
     fd.try_clone_to_owned().map(File::from)
+}
+
+/// How long this thread has been running on a CPU.
+#[allow(unsafe_code)]
+pub(crate) fn cpu_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes one timespec.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::case::{Case, Program, Work};
+use crate::case::{Case, Program, Skipped, Work};
 use crate::{Result, cases};
 
 /// First argument of a program that serves.
@@ -25,7 +25,7 @@ pub(crate) struct Sample {
 }
 
 /// `MEGABYTES`; then on standard input a line `INDEX MILLISECONDS` for each
-/// measurement, answered by `MEDIAN COUNT`, or by `! ERROR`.
+/// measurement, answered by `MEDIAN COUNT`, by `! ERROR`, or by `- WHY` if it is left out.
 pub(crate) fn serve(mut args: impl Iterator<Item = String>) -> Result<()> {
     let megabytes: usize = args.next().ok_or("how large?")?.parse()?;
     let _memory = grow(megabytes);
@@ -37,7 +37,10 @@ pub(crate) fn serve(mut args: impl Iterator<Item = String>) -> Result<()> {
         let limit = Duration::from_millis(millis.parse()?);
         match sample(&cases, index.parse()?, &mut prepared, limit) {
             Ok(Sample { median, count }) => println!("{median} {count}"),
-            Err(error) => println!("! {}", error.to_string().replace('\n', " ")),
+            Err(error) => {
+                let sign = if error.is::<Skipped>() { '-' } else { '!' };
+                println!("{sign} {}", error.to_string().replace('\n', " "));
+            }
         }
     }
     Ok(())
@@ -99,8 +102,12 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(program: Program, megabytes: usize) -> Result<Running> {
-        let megabytes = if program == Program::Small { 0 } else { megabytes };
-        let mut child = Command::new(std::env::current_exe()?)
+        let megabytes = if program == Program::Large { megabytes } else { 0 };
+        let mut command = Command::new(std::env::current_exe()?);
+        if program == Program::Respawned {
+            command.env("OFFSHOOT_EARLY", "0");
+        }
+        let mut child = command
             .args([OPTION, &megabytes.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -115,6 +122,9 @@ impl Running {
         let answer = self.answers.next().ok_or("the program has ended")??;
         if let Some(error) = answer.strip_prefix("! ") {
             return Err(error.into());
+        }
+        if let Some(why) = answer.strip_prefix("- ") {
+            return Err(Skipped(why.to_owned()).into());
         }
         let (median, count) = answer.split_once(' ').ok_or("MEDIAN COUNT")?;
         Ok(Sample { median: median.parse()?, count: count.parse()? })

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-use crate::case::{Case, Program};
+use crate::case::{Case, Program, Skipped};
 use crate::program::{Running, Sample, median};
 use crate::{Options, Result, cases};
 
@@ -15,6 +15,7 @@ pub(crate) struct Measured {
     /// How often it was done, in all.
     pub(crate) count: usize,
     pub(crate) failed: Option<String>,
+    pub(crate) skipped: Option<String>,
 }
 
 impl Measured {
@@ -37,31 +38,33 @@ pub(crate) fn all(selected: &[Case], options: &Options) -> Result<Vec<Measured>>
     let (megabytes, limit) = if options.quick { (256, 20) } else { (2048, 400) };
     let limit = Duration::from_millis(limit);
     println!("large program: {megabytes} MB touched, 8 idle threads more");
-    let mut small = Running::start(Program::Small, megabytes)?;
-    let mut calls = Running::start(Program::Calls, megabytes)?;
-    let mut large = Running::start(Program::Large, megabytes)?;
+    let mut programs: Vec<(Program, Running)> = Vec::new();
+    for case in selected {
+        if !programs.iter().any(|(program, _)| *program == case.program) {
+            programs.push((case.program, Running::start(case.program, megabytes)?));
+        }
+    }
     let mut measured: Vec<Measured> = selected.iter().map(|_| Measured::default()).collect();
     for round in 0..options.rounds {
         for ((case, index), measured) in selected.iter().zip(&indices).zip(&mut measured) {
             progress(&format!("round {} of {}: {}", round + 1, options.rounds, case.name));
-            let program = match case.program {
-                Program::Small => &mut small,
-                Program::Large => &mut large,
-                Program::Calls => &mut calls,
-            };
+            if measured.skipped.is_some() {
+                continue;
+            }
+            let program = programs.iter_mut().find(|(program, _)| *program == case.program);
+            let (_, program) = program.ok_or("it was started")?;
             match program.measure(*index, limit) {
                 Ok(Sample { median, count }) => {
                     measured.times.push(median);
                     measured.count += count;
                 }
+                Err(error) if error.is::<Skipped>() => measured.skipped = Some(error.to_string()),
                 Err(error) => measured.failed = Some(error.to_string()),
             }
         }
     }
     progress("");
-    small.end()?;
-    calls.end()?;
-    large.end()?;
+    programs.into_iter().try_for_each(|(_, program)| program.end())?;
     Ok(measured)
 }
 

@@ -16,6 +16,10 @@ pub(crate) fn render(cases: &[Case], measured: &[Measured]) -> String {
             text += &format!("FAILED: {error}\n");
             continue;
         }
+        if let Some(why) = &m.skipped {
+            text += &format!("skipped: {why}\n");
+            continue;
+        }
         let time = m.median();
         text += &format!("{:>11} {:>9}/s", duration(time), rate(time));
         text += &comparison(case, m, cases, measured);
@@ -49,7 +53,8 @@ fn duration(nanos: f64) -> String {
     match nanos {
         n if n >= 1e8 => format!("{:.0} ms", n / 1e6),
         n if n >= 1e6 => format!("{:.2} ms", n / 1e6),
-        n => format!("{:.1} us", n / 1e3),
+        n if n >= 1e3 => format!("{:.1} us", n / 1e3),
+        n => format!("{n:.0} ns"),
     }
 }
 

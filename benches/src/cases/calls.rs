@@ -10,6 +10,8 @@ use super::raw;
 use crate::Result;
 use crate::case::{Against, Case, Program, Work};
 
+pub(super) const ONE: &str = "calls, 16 bytes echoed, one at a time";
+pub(super) const MANY: &str = "calls echoed, 1,000 on their way (64 of 64 KiB)";
 /// Bytes of a large message.
 pub(crate) const LARGE: usize = 16 << 20;
 const SOCKET: &str = "raw stream socket, blocking";
@@ -30,18 +32,16 @@ pub(crate) fn cases() -> Vec<Case> {
         against,
         goal,
     };
-    let one = "calls, 16 bytes echoed, one at a time";
-    let many = "calls echoed, 1,000 on their way (64 of 64 KiB)";
     let large = "calls of 16 MiB, one way";
     vec![
-        case(one, SOCKET, raw::blocking, Against::Nothing, ""),
-        case(one, "call, typed, spin off", sleeping, Against::Rate(SOCKET), "at least 0.85"),
-        case(one, SPINNING, raw::spinning, Against::Nothing, ""),
-        case(one, "call, typed", spinning, Against::Rate(SPINNING), "at least 150 to 289"),
-        case(many, "call, typed, 16 bytes", pipelined, Against::Nothing, "1,500,000/s"),
-        case(many, "call, 1 KiB", || octets(1024, WINDOW), Against::Nothing, "700,000/s"),
-        case(many, RAW_64K, raw::stream_64k, Against::Nothing, ""),
-        case(many, "call, 64 KiB", || octets(64 << 10, 64), Against::Rate(RAW_64K), "35,000/s"),
+        case(ONE, SOCKET, raw::blocking, Against::Nothing, ""),
+        case(ONE, "call, typed, spin off", sleeping, Against::Rate(SOCKET), "at least 0.85"),
+        case(ONE, SPINNING, raw::spinning, Against::Nothing, ""),
+        case(ONE, "call, typed", spinning, Against::Rate(SPINNING), "at least 150 to 289"),
+        case(MANY, "call, typed, 16 bytes", pipelined, Against::Nothing, "1,500,000/s"),
+        case(MANY, "call, 1 KiB", || octets(1024, WINDOW), Against::Nothing, "700,000/s"),
+        case(MANY, RAW_64K, raw::stream_64k, Against::Nothing, ""),
+        case(MANY, "call, 64 KiB", || octets(64 << 10, 64), Against::Rate(RAW_64K), "35,000/s"),
         case(large, RAW_LARGE, raw::large, Against::Nothing, ""),
         case(large, "call, 16 MiB", one_way, Against::Rate(RAW_LARGE), "3 GB/s: 179/s"),
     ]

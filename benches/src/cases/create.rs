@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use offshoot::{Child, Process, Start};
@@ -12,12 +13,17 @@ use crate::case::{Against, Case, Program, Work, all_of, timed};
 use crate::plain::{self, Ending, Forked};
 use crate::{Error, Result};
 
-const PLAIN: &str = "plain fork, exit, waitpid";
+pub(super) const PLAIN: &str = "plain fork, exit, waitpid";
 const AT_ONCE: &str = "plain fork, _exit, waitpid";
 const OURS: &str = "offshoot: run an empty entry, wait";
 const LARGE: &str = "offshoot, under the large program";
 const PLAIN_8: &str = "plain fork, 8 in flight";
-pub(crate) const PLAIN_LINE: &str = "plain fork: until its first line";
+const PLAIN_LINE: &str = "plain fork: until its first line";
+pub(super) const PLAIN_LINE_APART: &str = "plain fork, 1 ms after the last";
+pub(super) const ONE: &str = "create, run, learn the status; one after the other";
+
+/// Time to sleep in between, where that counts.
+pub(super) const APART: Duration = Duration::from_millis(1);
 
 pub(crate) fn cases() -> Vec<Case> {
     use Program::{Large, Small};
@@ -29,18 +35,18 @@ pub(crate) fn cases() -> Vec<Case> {
         against,
         goal,
     };
-    let one = "create, run, learn the status; one after the other";
     let eight = "the same, 8 in flight";
     let line = "until the first line from the new process";
     vec![
-        case(one, PLAIN, Small, plain_one, Against::Nothing, ""),
-        case(one, AT_ONCE, Small, at_once, Against::Rate(PLAIN), ""),
-        case(one, OURS, Small, ours_one, Against::Rate(PLAIN), "at least 0.70"),
-        case(one, LARGE, Large, ours_one, Against::Rate(OURS), "at least 0.95"),
-        case(one, "plain fork of the large program", Large, at_once, Against::Rate(PLAIN), ""),
+        case(ONE, PLAIN, Small, plain_one, Against::Nothing, ""),
+        case(ONE, AT_ONCE, Small, at_once, Against::Rate(PLAIN), ""),
+        case(ONE, OURS, Small, ours_one, Against::Rate(PLAIN), "at least 0.70"),
+        case(ONE, LARGE, Large, ours_one, Against::Rate(OURS), "at least 0.95"),
+        case(ONE, "plain fork of the large program", Large, at_once, Against::Rate(PLAIN), ""),
         case(eight, PLAIN_8, Small, plain_eight, Against::Rate(PLAIN), ""),
         case(eight, "offshoot, 8 in flight", Small, ours_eight, Against::Rate(PLAIN_8), ""),
-        case(line, PLAIN_LINE, Small, plain_line, Against::Nothing, ""),
+        case(line, PLAIN_LINE, Small, || plain_line(Duration::ZERO), Against::Nothing, ""),
+        case(line, PLAIN_LINE_APART, Small, || plain_line(APART), Against::Nothing, ""),
         case(
             line,
             "offshoot: until its first line",
@@ -105,8 +111,9 @@ fn ours_eight() -> Result<Work> {
     eight(|| Ok(Process::new()?.run(empty)?), |child| ended_well(&child))
 }
 
-fn plain_line() -> Result<Work> {
-    Ok(Box::new(|| {
+fn plain_line(apart: Duration) -> Result<Work> {
+    Ok(Box::new(move || {
+        thread::sleep(apart);
         let (time, forked) = timed(|| {
             let (mut near, far) = UnixStream::pair()?;
             let forked = plain::fork(Some(&plain::file(far.as_fd())?), Ending::AtOnce)?;

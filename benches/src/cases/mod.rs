@@ -12,7 +12,8 @@ mod preload;
 mod raw;
 mod start;
 
-/// In the order in which they are measured and printed.
+/// In the order in which they are measured and printed: other libraries behind ours, group
+/// by group.
 pub(crate) fn all() -> Vec<Case> {
     let ours = [
         create::cases(),
@@ -25,5 +26,8 @@ pub(crate) fn all() -> Vec<Case> {
     let all = ours.into_iter().flatten();
     #[cfg(feature = "peers")]
     let all = all.chain(peers::cases());
-    all.collect()
+    let mut all: Vec<Case> = all.collect();
+    let groups: Vec<&str> = all.iter().map(|case| case.group).collect();
+    all.sort_by_key(|case| groups.iter().position(|group| *group == case.group));
+    all
 }

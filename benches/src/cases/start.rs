@@ -9,6 +9,7 @@ use crate::Result;
 use crate::case::{Against, Case, Prepare, Program, Work, all_of};
 use crate::cases::exec::runs;
 
+const PROGRAMS: [&str; 3] = ["start_without", "start_linked", "start_opted_in"];
 const WITHOUT: &str = "a program without offshoot";
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -41,12 +42,14 @@ fn starts(name: &str, args: &'static [&'static str]) -> Result<Work> {
     all_of(move || runs(Command::new(&program).args(args)))
 }
 
-/// `cargo run` has built this program only: builds the others, beside it.
+/// `cargo run` has built this program only: builds the others, beside it. Not this one, with
+/// other features perhaps: it may be started again.
 fn build() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let directory = own.parent().ok_or("a program lies in a directory")?;
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "--bins"]);
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet"]);
+    command.args(PROGRAMS.iter().flat_map(|program| ["--bin", program]));
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
