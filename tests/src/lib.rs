@@ -14,6 +14,7 @@ pub mod marked;
 pub mod probe;
 pub mod proc;
 pub mod program;
+pub mod pty;
 pub mod report;
 
 use std::collections::BTreeSet;

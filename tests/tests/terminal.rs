@@ -5,25 +5,16 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::pty::{OpenptyResult, openpty};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use offshoot_tests::program::{AT_ONCE, Program, on_each};
+use offshoot_tests::pty::pty;
 use offshoot_tests::{DEADLINE, run_command, within};
 
 const MAIN_CAUGHT: &str = env!("CARGO_BIN_EXE_main_caught");
 const HOOK_SERVED: &str = env!("CARGO_BIN_EXE_hook_served");
 const NO_OPT_IN: &str = env!("CARGO_BIN_EXE_no_opt_in");
 const ALL: [&str; 3] = [MAIN_CAUGHT, HOOK_SERVED, NO_OPT_IN];
-
-fn pty() -> OpenptyResult {
-    let pty = openpty(None, None).expect("there are pseudo-terminals");
-    for fd in [&pty.master, &pty.slave] {
-        fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("it is open");
-    }
-    pty
-}
 
 /// Makes the command the leader of a session that has `terminal`.
 #[allow(unsafe_code)]
@@ -47,11 +38,11 @@ fn press(key: u8, signal: Signal) {
         let pty = pty();
         let mut command = Command::new(program);
         command.args(["draining", &(signal as i32).to_string()]);
-        at_terminal(&mut command, File::from(pty.slave));
+        at_terminal(&mut command, pty.slave);
         let mut program = Program::start(&mut command);
         drop(command);
         program.expect("at draining");
-        File::from(pty.master.try_clone().expect("a copy")).write_all(&[key]).expect("a key");
+        (&pty.master).write_all(&[key]).expect("a key");
         program.expect("drained");
         program.succeed();
         program.nobody_left(AT_ONCE);
@@ -90,7 +81,7 @@ fn hanging_up_the_terminal_of_a_program_that_dies_of_it_leaves_nothing() {
         let pty = pty();
         let mut command = Command::new(program);
         command.arg("tree");
-        at_terminal(&mut command, File::from(pty.slave));
+        at_terminal(&mut command, pty.slave);
         let mut program = Program::start(&mut command);
         drop(command);
         for _ in 0..offshoot_tests::program::TREE {
