@@ -77,16 +77,16 @@ fn die(text: impl std::fmt::Display) -> ! {
     exit(70) // EX_SOFTWARE
 }
 
-/// Called once, by the constructor.
+/// Called once, by the constructor, of which it is to be a part: what a program without
+/// opt-in goes through lies in one piece.
+#[inline]
 pub(crate) fn before_main() {
     if !image::in_main_executable() {
         return;
     }
     title::note_start();
     if let Some(name) = crate::entry::duplicate() {
-        die(format_args!(
-            "two functions are registered as `{name}`: give one of them another name with `name = \"…\"`"
-        ));
+        refuse_duplicate(name);
     }
     if title::start_strings().has_variable(MARKER)
         && let Some(socket) = marked_socket()
@@ -103,6 +103,13 @@ pub(crate) fn before_main() {
     }
     origin::note_executable();
     THREADS.store(threads, Ordering::Release);
+}
+
+#[cold]
+fn refuse_duplicate(name: &str) -> ! {
+    die(format_args!(
+        "two functions are registered as `{name}`: give one of them another name with `name = \"…\"`"
+    ))
 }
 
 fn opt_in() -> Option<OptIn> {
@@ -217,6 +224,7 @@ fn check_marker(marker: &str) -> Result<OwnedFd, &'static str> {
     Ok(socket)
 }
 
+#[cold]
 fn serve_reexecuted(socket: OwnedFd) {
     let owner = nix::unistd::getppid().as_raw() as u32;
     let at_main = OFFSHOOT_0_OPT_IN.contains(&OptIn::Main);
