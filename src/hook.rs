@@ -134,16 +134,14 @@ fn fork_early(opt_in: OptIn, threads: usize) -> Result<(), String> {
     if threads != 1 {
         return Err(format!("{threads} threads are running before main already"));
     }
-    let made = || {
-        let (near, far) = fdpass::template_pair()?;
-        Ok::<_, std::io::Error>((near, far, shared::shared_number()?))
-    };
-    let (near, far, owner) = made().map_err(|e| e.to_string())?;
+    let (near, far) = fdpass::template_pair().map_err(|e| e.to_string())?;
     let pid = std::process::id();
-    owner.store(pid as i32, Ordering::Release);
     fork::flush_stdio();
     match fork::fork_orphan().map_err(|e| format!("fork: {e}"))? {
         Forked::Parent(_) => {
+            // Made now, the template does not have it: one mapping less in all that it forks.
+            let owner = shared::shared_number().map_err(|e| format!("mapping a page: {e}"))?;
+            owner.store(pid as i32, Ordering::Release);
             log(format_args!("early template forked ({opt_in:?})"));
             *lock(&EARLY) = Some(Early { socket: near, owner });
         }
@@ -159,7 +157,7 @@ fn fork_early(opt_in: OptIn, threads: usize) -> Result<(), String> {
 fn begin(control: OwnedFd, at_main: bool, owner: u32) {
     fds::reopen_stdio();
     fds::close_all_but(&control);
-    let template = Template::new(control, format!("{}[{owner}]", program()));
+    let template = Template::new(control, &format!("{}[{owner}]", program()));
     if at_main {
         *lock(&CAUGHT_AT_MAIN) = Some(template);
         return;
@@ -309,7 +307,7 @@ pub(crate) fn serve_snapshot(control: OwnedFd, owner: u32) -> ! {
     let _ = fds::blank(&crate::home::sockets());
     *lock(&EARLY) = None;
     signal::begin_serving();
-    let mut template = Template::new(control, format!("{}[{owner}]", program()));
+    let mut template = Template::new(control, &format!("{}[{owner}]", program()));
     template.user_code = true;
     template.serve()
 }
