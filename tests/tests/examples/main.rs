@@ -2,6 +2,7 @@
 
 mod built;
 mod calls;
+mod pool_server;
 mod rpc;
 mod rpc_logs;
 mod server;
@@ -9,10 +10,11 @@ mod small;
 mod thumbs;
 
 /// The examples that have a test here.
-const TESTED: [&str; 12] = [
+const TESTED: [&str; 13] = [
     "exec_echo",
     "hello",
     "nested",
+    "pool_server",
     "prefork_server",
     "preload",
     "rpc_countdown",
