@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 
-use crate::launch::{self, Foreseen};
+use crate::launch;
 use crate::start::Queued;
 use crate::sys::fdpass::{self, Received, Sender};
 use crate::sys::fork::{self, Forked, exit_now};
@@ -37,9 +37,8 @@ pub(crate) struct Template {
     /// A setup function has run in this process, or in one that it was forked from.
     pub(crate) user_code: bool,
     pub(crate) huge_pages: bool,
-    /// What titles are made of: how they begin, and ` of ` the program that all of this belongs
-    /// to. Strings here, since a constant lies on a page that a new process does not have yet.
-    title: [String; 2],
+    /// The program that all of this belongs to, as titles show it.
+    pub(crate) owner: String,
     /// Pids, in their order, and what the parent calls them. (No HashMap: its keys,
     /// once made, would be the same in all forks.)
     children: Vec<(i32, u64)>,
@@ -56,11 +55,8 @@ pub(crate) struct Template {
 /// allocation.
 const ROOM: usize = 16;
 
-const OF: &str = " of ";
-
 impl Template {
-    /// `owner` is the program that all of this belongs to, as titles show it.
-    pub(crate) fn new(control: OwnedFd, owner: &str) -> Template {
+    pub(crate) fn new(control: OwnedFd, owner: String) -> Template {
         Template {
             control: Some(control),
             pid: std::process::id() as i32,
@@ -70,7 +66,7 @@ impl Template {
             death_signal: libc::SIGKILL,
             user_code: false,
             huge_pages: std::env::var_os("OFFSHOOT_HUGE_PAGES").is_none_or(|v| v != "0"),
-            title: ["offshoot: ".to_owned(), format!("{OF}{owner}")],
+            owner,
             children: Vec::with_capacity(ROOM),
             outbox: VecDeque::new(),
             retired: false,
@@ -142,14 +138,8 @@ impl Template {
     }
 
     pub(crate) fn show_title(&self) {
-        let [begin, of_owner] = self.title_parts();
-        title::set(&[b"tmpl:", &of_owner[OF.len()..]], &[begin, b"template", of_owner]);
-    }
-
-    /// What comes before and after the name of what this process is.
-    #[inline]
-    pub(crate) fn title_parts(&self) -> [&[u8]; 2] {
-        self.title.each_ref().map(|part| part.as_bytes())
+        let owner = self.owner.as_bytes();
+        title::set(&[b"tmpl:", owner], &[b"offshoot: template of ", owner]);
     }
 
     fn handle(&mut self, datagram: &Received) {
@@ -172,14 +162,11 @@ impl Template {
 
     fn execute(&mut self, request: Request, asker: Sender) {
         match request {
-            Request::Fork(fork) => {
-                let foreseen = Foreseen::find(&fork, &self.buffer);
-                match self.fork(fork.id) {
-                    Ok(Forked::Child) => launch::go_on(self, fork, foreseen, asker),
-                    Ok(Forked::Parent(_)) => {}
-                    Err(failure) => self.reply(fork.id, &Reply::Failed(failure)),
-                }
-            }
+            Request::Fork(fork) => match self.fork(fork.id) {
+                Ok(Forked::Child) => launch::go_on(self, fork, asker),
+                Ok(Forked::Parent(_)) => {}
+                Err(failure) => self.reply(fork.id, &Reply::Failed(failure)),
+            },
             Request::Signal { id, signal, process } => {
                 let errno = match self.pid_of(process) {
                     Some(pid) => errno_of(signal::send(pid, signal)),

@@ -1,13 +1,15 @@
-//! Thumbnails of pictures that nobody has vouched for, each decoded in a process of
-//! its own: with a limit to its memory, a deadline, and nothing to lose.
+//! Thumbnails of pictures that nobody has vouched for, decoded by a pool of worker
+//! processes: each with a limit to its memory, a deadline for each file, no file to
+//! write to, and nothing to lose.
 //!
 //! ```text
 //! cargo run --release --example thumbs -- [DIR] [--out DIR] [--jobs N]
 //! ```
 //! Every image below DIR ends up in a contact sheet, `index.html`. A file that is
-//! broken, or lies about its size, or makes the decoder crash or hang, costs a process
-//! and a line in the report; all others are done.
+//! broken, or lies about its size, or makes the decoder crash or hang, costs a worker
+//! and gets a line in the report; all others are done.
 
+mod ending;
 mod find;
 mod options;
 mod page;
@@ -18,32 +20,21 @@ mod worker;
 use std::error::Error;
 use std::fs;
 use std::process::ExitCode;
-use std::time::Instant;
-
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::options::Options;
+use crate::report::Report;
 
-fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
-    let begun = Instant::now();
-    let pictures = find::pictures(&options.dir, &options.out)?;
-    fs::create_dir_all(&options.out)?;
+fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    // Before anything is written.
+    fs::read_dir(&options.dir).map_err(|e| format!("{}: {e}", options.dir.display()))?;
+    let thumbs = options.out.join(supervise::THUMBS);
+    fs::create_dir_all(&thumbs).map_err(|e| format!("{}: {e}", thumbs.display()))?;
 
-    // Drawn on standard error, and only if that is a terminal.
-    let bar = ProgressBar::new(pictures.len() as u64);
-    bar.set_style(ProgressStyle::with_template("{bar:32} {pos}/{len} {wide_msg}")?);
-    let results = supervise::all(&pictures, options, |picture| {
-        bar.set_message(picture.name.clone());
-        bar.inc(1);
-    })?;
-    bar.finish_and_clear();
-
-    let summary = report::Summary::of(&results, begun.elapsed());
-    let index = options.out.join("index.html");
-    fs::write(&index, page::page(options, &results, &summary))?;
-    report::print(&results, &summary);
-    println!("{}", index.display());
-    Ok(ExitCode::SUCCESS)
+    let bar = report::bar(options);
+    let mut report = Report::new(options, &bar)?;
+    let stats = supervise::all(options, &bar, |outcome| report.add(&outcome))?;
+    report.finish(options, &stats)?;
+    Ok(())
 }
 
 #[offshoot::main]
@@ -52,15 +43,18 @@ fn main() -> ExitCode {
         Ok(Some(options)) => run(&options),
         Ok(None) => {
             print!("{}", options::HELP);
-            Ok(ExitCode::SUCCESS)
+            Ok(())
         }
         Err(wrong) => {
             eprintln!("thumbs: {wrong}\n\n{}", options::HELP);
             return ExitCode::from(2);
         }
     };
-    done.unwrap_or_else(|error| {
-        eprintln!("thumbs: {error}");
-        ExitCode::FAILURE
-    })
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("thumbs: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -1,39 +1,94 @@
 //! The contact sheet.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, BufWriter, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use crate::options::Options;
-use crate::report::Summary;
-use crate::supervise::{Ending, Outcome};
+use crate::report::{one_line, shown};
+use crate::supervise::Outcome;
 
-/// The whole page, which needs nothing but the thumbnails beside it.
-pub(crate) fn page(options: &Options, results: &[Outcome], summary: &Summary) -> String {
-    // In full, since `.` has no name.
-    let dir = options.dir.canonicalize().unwrap_or_else(|_| options.dir.clone());
-    let dir = escape(&dir.file_name().unwrap_or(dir.as_os_str()).to_string_lossy());
-    let (mut cards, mut rows) = (String::new(), String::new());
-    for result in results {
-        match &result.end {
-            Ok(thumbnail) => card(&mut cards, result, thumbnail),
-            Err(ending) => row(&mut rows, result, ending),
+/// A page that is being written: there may be more pictures than anybody would remember,
+/// and what goes above them is known in the end.
+pub(crate) struct Sheet {
+    index: PathBuf,
+    cards: BufWriter<File>,
+    rows: BufWriter<File>,
+    has_rows: bool,
+}
+
+impl Sheet {
+    /// Without pictures.
+    pub(crate) fn new(out: &Path) -> io::Result<Sheet> {
+        // They have no names, so nothing is left of them whatever happens.
+        let draft = || tempfile::tempfile_in(out).map(BufWriter::new);
+        let index = out.join("index.html");
+        Ok(Sheet { index, cards: draft()?, rows: draft()?, has_rows: false })
+    }
+
+    /// One more file.
+    pub(crate) fn add(&mut self, outcome: &Outcome) -> io::Result<()> {
+        let (name, facts) = (escape(&shown(&outcome.below)), facts(outcome));
+        match &outcome.end {
+            Ok((thumbnail, _)) => write!(
+                self.cards,
+                r#"
+<figure>
+<img src="{}" alt="" loading="lazy">
+<figcaption><b title="{name}">{name}</b><span>{facts}</span></figcaption>
+</figure>"#,
+                url(thumbnail)
+            ),
+            Err(ending) => {
+                self.has_rows = true;
+                let (kind, text) = (ending.kind(), escape(&one_line(&ending.to_string())));
+                writeln!(
+                    self.rows,
+                    r#"<li class="{kind}"><em>{kind}</em><b>{name}</b><span>{facts}</span><code>{text}</code></li>"#
+                )
+            }
         }
     }
-    let each = format!(
-        "{} at once, each in a process of its own with at most {} MiB and {} s",
-        options.jobs,
-        options.memory,
-        options.deadline.as_secs_f64()
-    );
-    let bad = if rows.is_empty() { String::new() } else { BAD.replace("{rows}", &rows) };
-    PAGE.replace("{dir}", &dir)
-        .replace("{style}", include_str!("page.css"))
-        .replace("{summary}", &summary.to_string())
-        .replace("{each}", &each)
-        // Last: what comes from files is not looked through for placeholders.
-        .replace("{pictures}", &format!("{cards}</main>{bad}"))
+
+    /// Writes the whole page, which needs nothing but the thumbnails beside it.
+    pub(crate) fn finish(
+        self,
+        options: &Options,
+        summary: &str,
+        workers: &str,
+    ) -> io::Result<PathBuf> {
+        // In full, since `.` has no name.
+        let dir = options.dir.canonicalize().unwrap_or_else(|_| options.dir.clone());
+        let dir = dir.file_name().unwrap_or(dir.as_os_str());
+        let (memory, timeout) = (options.memory, options.timeout.as_secs_f64());
+        let workers = format!("{workers}; each file may take {memory} MiB and {timeout} s");
+        let page = PAGE
+            .replace("{style}", include_str!("page.css"))
+            .replace("{summary}", summary)
+            .replace("{workers}", &workers)
+            // Last: a name is not looked through for placeholders.
+            .replace("{dir}", &escape(&shown(dir.as_ref())));
+        let mut file = BufWriter::new(File::create(&self.index)?);
+        file.write_all(page.as_bytes())?;
+        append(self.cards, &mut file)?;
+        file.write_all(b"</main>\n")?;
+        if self.has_rows {
+            file.write_all(BAD.as_bytes())?;
+            append(self.rows, &mut file)?;
+            file.write_all(b"</ul>\n</section>\n")?;
+        }
+        file.write_all(b"</html>\n")?;
+        file.flush()?;
+        Ok(self.index)
+    }
+}
+
+fn append(draft: BufWriter<File>, page: &mut impl Write) -> io::Result<u64> {
+    let mut draft = draft.into_inner()?;
+    draft.rewind()?;
+    io::copy(&mut draft, page)
 }
 
 const PAGE: &str = r#"<!doctype html>
@@ -46,67 +101,34 @@ const PAGE: &str = r#"<!doctype html>
 {style}</style>
 <header>
 <h1>{dir}</h1>
-<p><strong>{summary}</strong><br>{each}</p>
+<p><strong>{summary}</strong><br>{workers}</p>
 </header>
-<main>
-{pictures}
-</html>
+<main>"#;
+
+const BAD: &str = r#"<section>
+<h2>Not decoded</h2>
+<p>No other file was touched by what is wrong with these.</p>
+<ul>
 "#;
 
-const BAD: &str = r#"
-<section>
-<h2>Not decoded</h2>
-<p>The process of each of these ended before its picture was done. No other was touched by it.</p>
-<ul>
-{rows}</ul>
-</section>"#;
-
-fn card(page: &mut String, result: &Outcome, thumbnail: &Path) {
-    let name = escape(&result.picture.name);
-    let (source, facts) = (url(thumbnail), facts(result));
-    let card = format!(
-        r#"<figure>
-<img src="{source}" alt="" loading="lazy">
-<figcaption><b title="{name}">{name}</b><span>{facts}</span></figcaption>
-</figure>
-"#
-    );
-    page.push_str(&card);
-}
-
-fn row(page: &mut String, result: &Outcome, ending: &Ending) {
-    let (name, kind, text) =
-        (escape(&result.picture.name), ending.kind(), escape(&ending.to_string()));
-    let facts = facts(result);
-    let row = format!(
-        r#"<li class="{kind}"><em>{kind}</em><b>{name}</b><span>{facts}</span><code>{text}</code></li>
-"#
-    );
-    page.push_str(&row);
-}
-
-fn facts(result: &Outcome) -> String {
+fn facts(outcome: &Outcome) -> String {
     let mut facts = String::new();
-    if let Some((width, height)) = result.size {
-        let claims = if result.end.is_ok() { "" } else { "claims " };
-        let _ = write!(facts, "{claims}{width} × {height} · ");
+    if let Some((width, height)) = outcome.size {
+        let claims = if outcome.end.is_ok() { "" } else { "claims " };
+        let _ = write!(facts, "{claims}{width}\u{a0}×\u{a0}{height} · ");
     }
-    let _ = write!(facts, "{} · {}", size(result.picture.bytes), time(result.time));
+    facts.push_str(&size(outcome.bytes));
+    if let Ok((_, time)) = outcome.end {
+        let _ = write!(facts, " · {:.0}\u{a0}ms", time.as_secs_f64() * 1e3);
+    }
     facts
 }
 
 fn size(bytes: u64) -> String {
     match bytes {
-        0..1_000 => format!("{bytes} B"),
-        1_000..1_000_000 => format!("{} kB", bytes / 1_000),
-        _ => format!("{:.1} MB", bytes as f64 / 1e6),
-    }
-}
-
-fn time(time: Duration) -> String {
-    match time.as_millis() {
-        ms @ 0..1_000 => format!("{ms} ms"),
-        _ => format!("{:.1} s", time.as_secs_f64()),
+        0..1_000 => format!("{bytes}\u{a0}B"),
+        1_000..1_000_000 => format!("{}\u{a0}kB", bytes / 1_000),
+        _ => format!("{:.1}\u{a0}MB", bytes as f64 / 1e6),
     }
 }
 

@@ -1,147 +1,147 @@
-//! One process for each picture, so many at once, none of them trusted.
+//! A pool of workers for all pictures, none of them trusted.
 
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
+use std::ffi::OsString;
 use std::fs;
-use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixStream;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use offshoot::{Process, Resource};
+use indicatif::ProgressBar;
+use offshoot::{Pool, Process, Resource};
 
-use crate::find::Picture;
+use crate::ending::Ending;
+use crate::find::{self, Picture};
 use crate::options::Options;
-use crate::worker::thumbnail;
+use crate::worker::{Header, Refusal, Thumb, thumbnail};
 
 /// What has become of a picture.
-pub(crate) struct Outcome<'a> {
-    /// Which one.
-    pub(crate) picture: &'a Picture,
+pub(crate) struct Outcome {
+    /// Its path below the directory that was asked for.
+    pub(crate) below: PathBuf,
+    /// Its size in bytes.
+    pub(crate) bytes: u64,
     /// Width and height, if the file got so far as to tell.
     pub(crate) size: Option<(u32, u32)>,
-    /// From the fork to the end of its process.
-    pub(crate) time: Duration,
-    /// The thumbnail, below the output directory, or how the process ended instead.
-    pub(crate) end: Result<PathBuf, Ending>,
-}
-
-/// How the process of a bad file ended.
-pub(crate) enum Ending {
-    /// The decoder said so.
-    Error(String),
-    /// By a signal, or with a status that nobody gave it, and these last words.
-    Crash(ExitStatus, String),
-    /// It wanted more memory than these MiB.
-    Limit(ExitStatus, String, u64),
-    /// It was killed at its deadline.
-    Timeout(Duration),
+    /// The thumbnail, below the output directory, and how long it took; or how the
+    /// worker ended instead.
+    pub(crate) end: Result<(PathBuf, Duration), Ending>,
 }
 
 /// Where the thumbnails are, below the output directory.
-const THUMBS: &str = "thumbs";
+pub(crate) const THUMBS: &str = "thumbs";
 
-/// What kinds there are.
-const EXTENSIONS: [&str; 2] = ["jpg", "png"];
+/// A call is a number and a path; it has a result, or was refused.
+type Thumbnails = Pool<(u64, OsString), Result<Thumb, Refusal>, Header>;
 
-/// Does all pictures, and calls `done` after each. An error is ours, not a picture's.
-pub(crate) fn all<'a>(
-    pictures: &'a [Picture],
-    options: &Options,
-    done: impl Fn(&Picture) + Sync,
-) -> Result<Vec<Outcome<'a>>, String> {
-    // Prepared once. Nothing has to be loaded, so this costs no process of its own.
-    let bytes = options.memory.saturating_mul(1024 * 1024);
-    let prepared = Process::new()
-        .map_err(|e| e.to_string())?
-        .rlimit(Resource::AddressSpace, bytes, bytes)
-        // A crash is expected here: nobody wants its core, or the way that led to it.
+/// Claimed sizes, by number of the call.
+type Sizes = Arc<Mutex<HashMap<u64, (u32, u32)>>>;
+
+fn pool(options: &Options, sizes: Sizes) -> Result<Thumbnails, offshoot::Error> {
+    let memory = options.memory.saturating_mul(1024 * 1024);
+    Pool::builder(thumbnail)
+        // Crashes are expected here: nobody wants to see the way that led to one.
+        .template(Process::new()?.env("RUST_BACKTRACE", "0"))
+        .max(options.jobs)
+        // There is work for all of them from the beginning.
+        .start(Duration::ZERO)
+        .timeout(options.timeout)
+        .rlimit(Resource::AddressSpace, memory, memory)
+        .rlimit(Resource::FileSize, 0, 0)
         .rlimit(Resource::Core, 0, 0)
-        .env("RUST_BACKTRACE", "0");
-    let next = AtomicUsize::new(0);
-    let take = || {
-        let mut outcomes = Vec::new();
-        while let Some(picture) = pictures.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let outcome = one(&prepared, picture, options);
-            outcomes.push(outcome.map_err(|e| format!("{}: {e}", picture.name))?);
-            done(picture);
-        }
-        Ok(outcomes)
-    };
-    let outcomes: Result<Vec<_>, String> = thread::scope(|scope| {
-        let jobs = options.jobs.min(pictures.len());
-        let threads: Vec<_> = (0..jobs).map(|_| scope.spawn(take)).collect();
-        threads.into_iter().map(|t| t.join().expect("no panic in it")).collect()
-    });
-    let mut outcomes: Vec<_> = outcomes?.into_iter().flatten().collect();
-    outcomes.sort_by(|a, b| a.picture.below.cmp(&b.picture.below));
-    Ok(outcomes)
+        // The next picture is to find most of that memory free, and no traces of
+        // thousands of others.
+        .max_memory(memory / 4)
+        .max_jobs(2000)
+        .jitter(0.5)
+        .capture_stderr(true)
+        .on_event(move |_, Header { job, width, height }| {
+            sizes.lock().expect("nobody panics with it").insert(job, (width, height));
+        })
+        .build()
 }
 
-fn one<'a>(
-    prepared: &Process,
-    picture: &'a Picture,
+/// Does all pictures, and calls `done` with what has become of each, in order. An error
+/// is ours, not a picture's.
+///
+/// There may be any number of them: what is kept is what is on its way, and what is done
+/// while an earlier one, for no longer than its timeout, is not.
+pub(crate) fn all(
     options: &Options,
-) -> Result<Outcome<'a>, Box<dyn Error>> {
-    let target = Path::new(THUMBS).join(&picture.below);
-    let written = options.out.join(&target);
-    fs::create_dir_all(written.parent().expect("it has THUMBS before it"))?;
-    let (mut complaint, stderr) = UnixStream::pair()?;
+    bar: &ProgressBar,
+    mut done: impl FnMut(Outcome) -> io::Result<()>,
+) -> Result<offshoot::pool::Stats, Box<dyn Error>> {
+    let sizes = Sizes::default();
+    let pool = pool(options, Arc::clone(&sizes))?;
 
-    let begun = Instant::now();
-    let child = prepared
-        .fork()?
-        .stderr(&stderr)
-        .send_arg(picture.path.as_os_str().as_bytes())
-        .send_arg(written.as_os_str().as_bytes())
-        .run(thumbnail)?;
-    drop(stderr);
-    let in_time = child.wait_timeout(options.deadline)?;
-    if in_time.is_none() {
-        child.kill()?;
-    }
-    // Also after a kill: it may have ended in between, and it must not write any more.
-    let status = child.wait()?;
-    let time = begun.elapsed();
-
-    // The process is gone, so both of these end.
-    let (mut answer, mut words) = (Vec::new(), Vec::new());
-    child.stream().read_to_end(&mut answer)?;
-    complaint.read_to_end(&mut words)?;
-    let answer = String::from_utf8_lossy(&answer);
-    let said =
-        |word: &str| answer.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(' '));
-
-    let size = said("size").and_then(|size| {
-        let (width, height) = size.split_once(' ')?;
-        Some((width.parse().ok()?, height.parse().ok()?))
+    let unreadable = RefCell::new(Vec::new());
+    let under_way = RefCell::new(HashMap::new());
+    let ours = options.out.join(THUMBS);
+    let pictures = find::pictures(&options.dir, &ours, |dir, error| {
+        let below = dir.strip_prefix(&options.dir).unwrap_or(dir).to_path_buf();
+        let end = Err(Ending::Error(error.to_string()));
+        unreadable.borrow_mut().push(Outcome { below, bytes: 0, size: None, end });
     });
-    let words = String::from_utf8_lossy(&words);
-    // A status is believed more than words, and of the words only those that are known.
-    let end = match EXTENSIONS.into_iter().find(|known| said("done") == Some(known)) {
-        Some(extension) if status.success() => Ok(target.with_added_extension(extension)),
-        _ if in_time.is_none() => Err(Ending::Timeout(options.deadline)),
-        _ => Err(match (said("limit").or(last_words(&words, NO_MEMORY)), said("error")) {
-            (Some(text), _) => Ending::Limit(status, text.to_owned(), options.memory),
-            (_, Some(text)) => Ending::Error(text.to_owned()),
-            _ => Ending::Crash(status, last_words(&words, "").unwrap_or_default().to_owned()),
-        }),
+    let calls = (0..).zip(pictures).map(|(job, picture)| {
+        let path = picture.path.clone().into_os_string();
+        under_way.borrow_mut().insert(job, picture);
+        (job, path)
+    });
+
+    let mut early = BTreeMap::new();
+    let mut turn = 0;
+    for (index, result) in pool.map_unordered(calls).indexed() {
+        let job = index as u64;
+        let picture: Picture = under_way.borrow_mut().remove(&job).expect("it was called for");
+        let size = sizes.lock().expect("nobody panics with it").remove(&job);
+        bar.inc(1);
+        early.insert(job, outcome(options, picture, size, result)?);
+        unreadable.take().into_iter().try_for_each(&mut done)?;
+        while let Some(outcome) = early.remove(&turn) {
+            done(outcome)?;
+            turn += 1;
+        }
+    }
+    unreadable.take().into_iter().try_for_each(&mut done)?;
+    Ok(pool.finish()?)
+}
+
+fn outcome(
+    options: &Options,
+    picture: Picture,
+    size: Option<(u32, u32)>,
+    result: Result<Result<Thumb, Refusal>, offshoot::Error>,
+) -> Result<Outcome, Box<dyn Error>> {
+    let target = Path::new(THUMBS).join(&picture.below);
+    let end = match result {
+        Ok(Ok(thumb)) => {
+            let target = target.with_added_extension(EXTENSIONS[usize::from(thumb.is_png)]);
+            write(&options.out.join(&target), &thumb.bytes)?;
+            Ok((target, thumb.time))
+        }
+        Ok(Err(Refusal::Error(text))) => Err(Ending::Error(text)),
+        Ok(Err(Refusal::Limit(text))) => Err(Ending::Limit(text, options.memory)),
+        Err(error) => Err(Ending::of(error, options)?),
     };
     if end.is_err() {
+        // It may have been a better file once.
         for extension in EXTENSIONS {
-            let _ = fs::remove_file(written.with_added_extension(extension));
+            let _ = fs::remove_file(options.out.join(&target).with_added_extension(extension));
         }
     }
-    Ok(Outcome { picture, size, time, end })
+    // A link that leads nowhere has none.
+    let bytes = fs::metadata(&picture.path).map_or(0, |m| m.len());
+    Ok(Outcome { below: picture.below, bytes, size, end })
 }
 
-/// What Rust says when an allocation fails and it aborts.
-const NO_MEMORY: &str = "memory allocation of";
+/// Of a JPEG, and of a PNG.
+const EXTENSIONS: [&str; 2] = ["jpg", "png"];
 
-/// The last line that begins like that; the hint how to see more is none.
-fn last_words<'a>(words: &'a str, begin: &str) -> Option<&'a str> {
-    words.lines().rfind(|l| l.starts_with(begin) && !l.is_empty() && !l.starts_with("note:"))
+fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    let named = |error: io::Error| format!("{}: {error}", path.display());
+    fs::create_dir_all(path.parent().expect("it has THUMBS before it")).map_err(named)?;
+    fs::write(path, bytes).map_err(named)
 }

@@ -2,12 +2,14 @@
 
 mod built;
 mod calls;
+mod page;
 mod pool_server;
 mod rpc;
 mod rpc_logs;
 mod server;
 mod small;
 mod thumbs;
+mod thumbs_odd;
 
 /// The examples that have a test here.
 const TESTED: [&str; 13] = [

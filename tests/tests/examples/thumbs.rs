@@ -2,16 +2,15 @@
 
 use std::fs;
 use std::io::Read;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
 use image::{ImageFormat, Rgb, RgbImage, RgbaImage};
-use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
+use offshoot_tests::pty::{Pty, pty};
 use offshoot_tests::{DEADLINE, eventually, run_command, within};
 use tempfile::TempDir;
 
@@ -27,17 +26,18 @@ fn text(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// The line about a file: how its process ended, in a word and in full.
+/// The line about a file: how its worker ended, in a word and in full.
 fn ending<'a>(report: &'a str, name: &str) -> (&'a str, &'a str) {
-    let line = report.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    let line = line.unwrap_or_else(|| panic!("nothing of {name} in\n{report}")).trim_start();
-    let (kind, rest) = line.split_once(' ').unwrap();
-    (kind, rest.trim_start())
+    let mut lines = report.lines().filter_map(|line| line.split_once(' '));
+    let found = lines.find_map(|(kind, rest)| {
+        Some((kind, rest.trim_start().strip_prefix(name)?.strip_prefix(": ")?))
+    });
+    found.unwrap_or_else(|| panic!("nothing of {name} in\n{report}"))
 }
 
-/// The last line but one, without its time.
+/// The last line but two, without its time.
 fn summary(report: &str) -> String {
-    let line = report.lines().rev().nth(1).unwrap();
+    let line = report.lines().rev().nth(2).unwrap();
     let (files, rest) = line.split_once(" in ").unwrap();
     format!("{files}: {}", rest.split_once(": ").unwrap().1)
 }
@@ -62,7 +62,7 @@ fn all_photographs_are_done_and_all_bad_files_reported() {
     let report = text(&output);
 
     assert_eq!(summary(&report), "9 files: 5 thumbnails, 4 bad");
-    assert_eq!(report.lines().count(), 6, "{report}");
+    assert_eq!(report.lines().count(), 7, "{report}");
     let (kind, end) = ending(&report, "bad/claims-60000x60000.png");
     assert_eq!(kind, "limit");
     assert_eq!(
@@ -88,9 +88,11 @@ fn all_photographs_are_done_and_all_bad_files_reported() {
         let made = image::open(out.path().join(thumbnail)).unwrap();
         assert_eq!((made.width(), made.height()), (width, height), "{name}");
     }
-    assert!(index.contains("claims 60000 × 60000"), "{index}");
+    assert!(index.contains("claims 60000\u{a0}×\u{a0}60000"), "{index}");
     // What was not decoded has left nothing behind.
-    assert_eq!(fs::read_dir(out.path().join("thumbs/bad")).unwrap().count(), 0);
+    let mut left: Vec<_> = fs::read_dir(out.path().join("thumbs")).unwrap().collect();
+    assert_eq!(left.drain(..).filter(|e| e.as_ref().unwrap().path().is_file()).count(), 5);
+    assert_eq!(fs::read_dir(out.path()).unwrap().count(), 2);
 }
 
 #[test]
@@ -102,12 +104,12 @@ fn the_file_that_claims_to_be_huge_is_small() {
 }
 
 #[test]
-fn a_process_that_hangs_is_killed_and_the_others_are_done() {
+fn a_worker_that_hangs_is_killed_and_the_others_are_done() {
     let (dir, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     stall(&dir.path().join("a.jpg"));
     picture(&dir.path().join("b.png"));
     stall(&dir.path().join("c.png"));
-    let output = thumbs(dir.path(), out.path(), &["--deadline", "3", "--jobs", "3"]);
+    let output = thumbs(dir.path(), out.path(), &["--timeout", "3", "--jobs", "3"]);
     assert!(output.status.success(), "{output:?}");
     let report = text(&output);
     assert_eq!(ending(&report, "a.jpg"), ("timeout", "killed after 3.0 s"));
@@ -132,12 +134,13 @@ fn find_worker(name: &str, setting: &str) -> Option<i32> {
 fn a_signal_is_reported_as_what_it_is() {
     within(DEADLINE, || {
         let (dir, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-        stall(&dir.path().join("a.jpg"));
+        picture(&dir.path().join("a.png"));
+        stall(&dir.path().join("b.jpg"));
         let program = Command::new(example("thumbs"))
             .arg(dir.path())
             .arg("--out")
             .arg(out.path())
-            .args(["--deadline", "600"])
+            .args(["--timeout", "600", "--jobs", "1"])
             .env("MARK_OF_THIS_TEST", dir.path())
             .stdout(Stdio::piped())
             .spawn()
@@ -145,12 +148,14 @@ fn a_signal_is_reported_as_what_it_is() {
         let mut program = Running(program);
         let mark = format!("MARK_OF_THIS_TEST={}", dir.path().display());
         let worker = || find_worker("thumbnail", &mark);
-        eventually(DEADLINE, "there is a worker", || worker().is_some());
+        // Both are given to the worker before that is written.
+        let before = out.path().join("thumbs/a.png.jpg");
+        eventually(DEADLINE, "the file before it is done", || before.exists());
         kill(Pid::from_raw(worker().unwrap()), Signal::SIGKILL).unwrap();
         let mut report = String::new();
         program.0.stdout.take().unwrap().read_to_string(&mut report).unwrap();
         assert!(program.0.wait().unwrap().success());
-        assert_eq!(ending(&report, "a.jpg"), ("signal", "signal: 9 (SIGKILL)"));
+        assert_eq!(ending(&report, "b.jpg"), ("signal", "signal: 9 (SIGKILL)"));
     });
 }
 
@@ -188,9 +193,21 @@ fn what_cannot_be_done_at_all_is_a_failure() {
         let output = run_command(Command::new(example("thumbs")).args(args));
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
-    let (code, complaint) = status(&["--jobs", "0"]);
-    assert_eq!(code, Some(2));
-    assert!(complaint.starts_with("thumbs: 0 is less than 1\n\nUsage: thumbs "), "{complaint}");
+    for (args, complaint) in [
+        (&["--jobs", "0"][..], "--jobs has to be at least 1"),
+        (&["--jobs", "many"], "--jobs many: invalid digit found in string"),
+        (&["--memory", "0"], "--memory has to be at least 1"),
+        (&["--timeout", "0"], "--timeout 0: not so many seconds"),
+        (&["--timeout", "-1"], "--timeout -1: not so many seconds"),
+        (&["--out"], "--out needs a value"),
+        (&["--fast"], "there is no option --fast"),
+        (&["a", "b"], "one directory, please, not b too"),
+    ] {
+        let (code, said) = status(args);
+        assert_eq!(code, Some(2), "{args:?}");
+        let expected = format!("thumbs: {complaint}\n\nUsage: thumbs ");
+        assert!(said.starts_with(&expected), "{said}");
+    }
     let (code, complaint) = status(&["/no/such/dir", "--out", out.path().to_str().unwrap()]);
     assert_eq!(code, Some(1));
     assert_eq!(complaint, "thumbs: /no/such/dir: No such file or directory (os error 2)\n");
@@ -203,23 +220,22 @@ fn a_terminal_shows_progress() {
     let (dir, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     picture(&dir.path().join("a.png"));
     picture(&dir.path().join("b.png"));
-    let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-    let pty = openpty(Some(&size), None).unwrap();
-    let terminal: OwnedFd = pty.slave;
+    let Pty { mut master, slave } = pty();
     let shown = thread::spawn(move || {
         // Reading from a terminal that nobody holds any more is EIO, not an end.
         let mut shown = Vec::new();
-        let _ = fs::File::from(pty.master).read_to_end(&mut shown);
+        let _ = master.read_to_end(&mut shown);
         String::from_utf8_lossy(&shown).into_owned()
     });
     within(DEADLINE, move || {
         let mut command = Command::new(example("thumbs"));
         command.arg(dir.path()).arg("--out").arg(out.path()).env("TERM", "xterm");
-        let status = command.stdout(Stdio::null()).stderr(terminal).status().unwrap();
+        let status = command.stdout(Stdio::null()).stderr(slave).status().unwrap();
         // The command holds the terminal too.
         drop(command);
         assert!(status.success());
         let shown = shown.join().unwrap();
-        assert!(shown.contains(" 2/2 "), "{shown:?}");
+        assert!(shown.contains(" 2/2  "), "{shown:?}");
+        assert!(shown.contains("/s  ") && shown.contains(" left"), "{shown:?}");
     });
 }
