@@ -122,13 +122,23 @@ pub enum Registration {
 pub static OFFSHOOT_0_REGISTRY: [Registered];
 
 impl Registration {
-    /// Whether a process can be told to run it.
-    fn is_runnable(&self) -> bool {
+    /// What a process can be told to run.
+    fn runnable(&self) -> Option<fn(Start) -> u8> {
         match self {
-            Registration::Entry(_) | Registration::Worker(_) => true,
-            Registration::Setup(_) => false,
+            Registration::Entry(run) | Registration::Worker(run) => Some(*run),
+            Registration::Setup(_) => None,
         }
     }
+}
+
+fn known<F>(
+    of_kind: impl Fn(&Registration) -> Option<F>,
+) -> impl Iterator<Item = (&'static str, F)> {
+    OFFSHOOT_0_REGISTRY.iter().filter_map(move |r| Some((r.name, of_kind(&r.kind)?)))
+}
+
+fn named<F>(name: &[u8], of_kind: impl Fn(&Registration) -> Option<F>) -> Option<F> {
+    known(of_kind).find(|(known, _)| known.as_bytes() == name).map(|(_, function)| function)
 }
 
 fn find<F>(
@@ -136,12 +146,9 @@ fn find<F>(
     name: &[u8],
     of_kind: impl Fn(&Registration) -> Option<F>,
 ) -> Result<F, Error> {
-    let known = || OFFSHOOT_0_REGISTRY.iter().filter_map(|r| Some((r.name, of_kind(&r.kind)?)));
-    // Not `==`: in a new process each library function that is entered costs a fault.
-    let same = |known: &str| known.len() == name.len() && known.bytes().eq(name.iter().copied());
-    known().find(|(known, _)| same(known)).map(|(_, function)| function).ok_or_else(|| {
+    named(name, &of_kind).ok_or_else(|| {
         let name = String::from_utf8_lossy(name).into_owned();
-        let nearest = nearest(&name, known().map(|(known, _)| known));
+        let nearest = nearest(&name, known(of_kind).map(|(known, _)| known));
         Kind::Unknown { what, name, nearest }.into()
     })
 }
@@ -160,10 +167,12 @@ pub(crate) fn find_entry(name: &[u8]) -> Result<fn(Start) -> u8, Error> {
 
 /// An entry or a worker.
 pub(crate) fn find_runnable(name: &[u8]) -> Result<fn(Start) -> u8, Error> {
-    find("entry or worker", name, |kind| match kind {
-        Registration::Entry(run) | Registration::Worker(run) => Some(*run),
-        Registration::Setup(_) => None,
-    })
+    find("entry or worker", name, Registration::runnable)
+}
+
+/// As `find_runnable`, and nothing is allocated.
+pub(crate) fn look_up_runnable(name: &[u8]) -> Option<fn(Start) -> u8> {
+    named(name, Registration::runnable)
 }
 
 pub(crate) fn find_setup(name: &[u8]) -> Result<SetupFn, Error> {
@@ -189,7 +198,7 @@ pub(crate) fn duplicate() -> Option<&'static str> {
 #[cold]
 fn sorted_duplicate() -> Option<&'static str> {
     let mut names: Vec<_> =
-        OFFSHOOT_0_REGISTRY.iter().map(|r| (r.kind.is_runnable(), r.name)).collect();
+        OFFSHOOT_0_REGISTRY.iter().map(|r| (r.kind.runnable().is_some(), r.name)).collect();
     names.sort_unstable();
     names.windows(2).find(|w| w[0] == w[1]).map(|w| w[0].1)
 }

@@ -77,16 +77,16 @@ fn die(text: impl std::fmt::Display) -> ! {
     exit(70) // EX_SOFTWARE
 }
 
-/// Called once, by the constructor.
+/// Called once, by the constructor, of which it is to be a part: what a program without
+/// opt-in goes through lies in one piece.
+#[inline]
 pub(crate) fn before_main() {
     if !image::in_main_executable() {
         return;
     }
     title::note_start();
     if let Some(name) = crate::entry::duplicate() {
-        die(format_args!(
-            "two functions are registered as `{name}`: give one of them another name with `name = \"…\"`"
-        ));
+        refuse_duplicate(name);
     }
     if title::start_strings().has_variable(MARKER)
         && let Some(socket) = marked_socket()
@@ -103,6 +103,13 @@ pub(crate) fn before_main() {
     }
     origin::note_executable();
     THREADS.store(threads, Ordering::Release);
+}
+
+#[cold]
+fn refuse_duplicate(name: &str) -> ! {
+    die(format_args!(
+        "two functions are registered as `{name}`: give one of them another name with `name = \"…\"`"
+    ))
 }
 
 fn opt_in() -> Option<OptIn> {
@@ -127,16 +134,14 @@ fn fork_early(opt_in: OptIn, threads: usize) -> Result<(), String> {
     if threads != 1 {
         return Err(format!("{threads} threads are running before main already"));
     }
-    let made = || {
-        let (near, far) = fdpass::template_pair()?;
-        Ok::<_, std::io::Error>((near, far, shared::shared_number()?))
-    };
-    let (near, far, owner) = made().map_err(|e| e.to_string())?;
+    let (near, far) = fdpass::template_pair().map_err(|e| e.to_string())?;
     let pid = std::process::id();
-    owner.store(pid as i32, Ordering::Release);
     fork::flush_stdio();
     match fork::fork_orphan().map_err(|e| format!("fork: {e}"))? {
         Forked::Parent(_) => {
+            // Made now, the template does not have it: one mapping less in all that it forks.
+            let owner = shared::shared_number().map_err(|e| format!("mapping a page: {e}"))?;
+            owner.store(pid as i32, Ordering::Release);
             log(format_args!("early template forked ({opt_in:?})"));
             *lock(&EARLY) = Some(Early { socket: near, owner });
         }
@@ -152,7 +157,7 @@ fn fork_early(opt_in: OptIn, threads: usize) -> Result<(), String> {
 fn begin(control: OwnedFd, at_main: bool, owner: u32) {
     fds::reopen_stdio();
     fds::close_all_but(&control);
-    let template = Template::new(control, format!("{}[{owner}]", program()));
+    let template = Template::new(control, &format!("{}[{owner}]", program()));
     if at_main {
         *lock(&CAUGHT_AT_MAIN) = Some(template);
         return;
@@ -217,6 +222,7 @@ fn check_marker(marker: &str) -> Result<OwnedFd, &'static str> {
     Ok(socket)
 }
 
+#[cold]
 fn serve_reexecuted(socket: OwnedFd) {
     let owner = nix::unistd::getppid().as_raw() as u32;
     let at_main = OFFSHOOT_0_OPT_IN.contains(&OptIn::Main);
@@ -301,7 +307,7 @@ pub(crate) fn serve_snapshot(control: OwnedFd, owner: u32) -> ! {
     let _ = fds::blank(&crate::home::sockets());
     *lock(&EARLY) = None;
     signal::begin_serving();
-    let mut template = Template::new(control, format!("{}[{owner}]", program()));
+    let mut template = Template::new(control, &format!("{}[{owner}]", program()));
     template.user_code = true;
     template.serve()
 }

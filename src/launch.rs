@@ -5,35 +5,60 @@
 //! reports that too.
 
 use std::collections::VecDeque;
-use std::ffi::{CString, OsStr};
-use std::fmt::Display;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::start::{Args, Start};
+use crate::entry;
+use crate::start::Start;
 use crate::sys::fdpass::{self, Sender};
-use crate::sys::fork::{die_with_parent, exit_now, flush_stdio};
+use crate::sys::fork::{die_with_parent, exit_now};
 use crate::sys::ids::{self, Ids};
 use crate::sys::{collapse, fds, settings, signal, title};
 use crate::template::Template;
 use crate::wire::{self, Bytes, End, Failure, Next, Parts, Reply, Stage, Step, Steps};
-use crate::{entry, start};
+use steps::c_string;
+
+mod steps;
 
 /// Goes on as the process that `fork` describes. Returns if that is to serve: then
 /// `template` has become it.
-pub(crate) fn go_on(template: &mut Template, fork: wire::Fork, asker: Sender) {
+#[inline]
+pub(crate) fn go_on(
+    template: &mut Template,
+    fork: wire::Fork,
+    foreseen: Option<Foreseen>,
+    asker: Sender,
+) {
     let parent = template.pid;
     if die_with_parent(template.death_signal, parent).is_err() {
         exit_now(127);
     }
     let id = fork.id;
     let mut launch = Launch { template, parent, id, title: None, fds: VecDeque::new() };
-    if let Err(failure) = launch.proceed(fork, asker) {
+    if let Err(failure) = launch.proceed(fork, foreseen, asker) {
         tell(launch.template.control(), id, &Reply::Failed(failure));
         exit_now(1);
+    }
+}
+
+/// The entry to run, found before the fork: where that is all that a process is to do, it
+/// touches neither the registry and its names nor the reader of steps. These lie on pages
+/// that the template has in its page table, and a new process has not.
+pub(crate) struct Foreseen {
+    /// Where it is in the datagram.
+    name: Range<usize>,
+    entry: fn(Start) -> u8,
+}
+
+impl Foreseen {
+    #[inline]
+    pub(crate) fn find(fork: &wire::Fork, datagram: &[u8]) -> Option<Foreseen> {
+        let name = fork.only_run(datagram)?;
+        let entry = entry::look_up_runnable(&datagram[name.clone()])?;
+        Some(Foreseen { name, entry })
     }
 }
 
@@ -46,8 +71,20 @@ struct Launch<'a> {
 }
 
 impl Launch<'_> {
-    fn proceed(&mut self, fork: wire::Fork, asker: Sender) -> Result<(), Failure> {
-        let (datagram, fds) = self.template.take_datagram();
+    fn proceed(
+        &mut self,
+        fork: wire::Fork,
+        foreseen: Option<Foreseen>,
+        asker: Sender,
+    ) -> Result<(), Failure> {
+        let (datagram, mut fds) = self.template.take_datagram();
+        if let Some(foreseen) = foreseen
+            && self.template.ids.serves(asker)
+            && fds.len() == 1
+            && let Some(stream) = fds.pop()
+        {
+            return self.run(foreseen.entry, &datagram[foreseen.name], stream, fork.tell_ready);
+        }
         let Parts { socket, mut steps, mut fds, parcel } = fork.take_apart(datagram, fds)?;
         self.take_on(&mut steps, asker)?;
         if let Some((parcel, count)) = parcel {
@@ -65,7 +102,11 @@ impl Launch<'_> {
         }
         match end {
             End::Serve => self.serve(socket, fork.tell_ready),
-            End::Run(name) => self.run(&name, socket, fork.tell_ready),
+            End::Run(name) => {
+                let entry =
+                    entry::find_runnable(&name).map_err(|e| Failure::new(Stage::Entry, 0, e))?;
+                self.run(entry, &name, socket, fork.tell_ready)
+            }
             End::Exec(args) => self.exec(&args, socket, fork.tell_ready),
         }
     }
@@ -108,102 +149,6 @@ impl Launch<'_> {
         Err(Failure::new(Stage::Denied, 0, why))
     }
 
-    fn fd(&mut self) -> Result<OwnedFd, Failure> {
-        self.fds.pop_front().ok_or(malformed(wire::Malformed("a descriptor is missing")))
-    }
-
-    fn apply(&mut self, step: Step<'_>) -> Result<(), Failure> {
-        match step {
-            Step::Arg(bytes) => self.template.queued.args.push(bytes.into_owned()),
-            Step::Fd => {
-                let fd = self.fd()?;
-                self.template.queued.fds.push(fd);
-            }
-            Step::Setup { name, args } => {
-                return self.setup(&name, args.into_iter().map(Bytes::into_owned).collect());
-            }
-            Step::Stdio(n) => {
-                let fd = self.fd()?;
-                config(format_args!("standard stream {n}"), fds::onto_stdio(fd, i32::from(n)))?;
-            }
-            Step::Env { key, value } => {
-                let set =
-                    c_string(key).and_then(|k| settings::set_env(&k, Some(&*c_string(value)?)));
-                config("environment variable", set)?;
-            }
-            Step::EnvRemove(key) => {
-                let set = c_string(key).and_then(|k| settings::set_env(&k, None));
-                config("environment variable", set)?;
-            }
-            Step::EnvClear => config("environment", settings::clear_env())?,
-            Step::Directory(path) => {
-                let shown = String::from_utf8_lossy(&path).into_owned();
-                let set = c_string(path).and_then(|p| settings::set_directory(&p));
-                config(format_args!("working directory {shown}"), set)?;
-            }
-            Step::DirectoryFd => {
-                let fd = self.fd()?;
-                config("working directory", settings::set_directory_fd(fd))?;
-            }
-            Step::Limit { resource, soft, hard } => {
-                let what = format_args!("limit {resource} to {soft}, hard {hard}");
-                config(what, settings::set_limit(resource, soft, hard))?;
-            }
-            Step::Umask(mask) => settings::set_umask(mask),
-            Step::Nice(n) => config(format_args!("niceness {n}"), settings::set_nice(n))?,
-            Step::Group(n) => config(format_args!("process group {n}"), settings::set_group(n))?,
-            Step::Gid(gid) => {
-                config(format_args!("group id {gid}"), ids::set_gid(gid))?;
-                self.ids_changed()?;
-            }
-            Step::Uid(uid) => {
-                let set = match self.template.ids.effective_uid() {
-                    0 => ids::drop_groups().and_then(|()| ids::set_uid(uid)),
-                    _ => ids::set_uid(uid),
-                };
-                config(format_args!("user id {uid}"), set)?;
-                self.ids_changed()?;
-            }
-            Step::DeathSignal(n) => {
-                self.template.death_signal = n;
-                self.renew_death_signal()?;
-            }
-            Step::Title(text) => self.title = Some(text.into_owned()),
-            Step::HugePages(on) => self.template.huge_pages = on,
-            Step::Cpus(set) => config("CPU affinity", settings::set_affinity(&set))?,
-            Step::Cgroup(path) => {
-                let shown = String::from_utf8_lossy(&path).into_owned();
-                let moved = settings::enter_cgroup(OsStr::from_bytes(&path).as_ref());
-                config(format_args!("control group {shown}"), moved)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn ids_changed(&mut self) -> Result<(), Failure> {
-        self.template.ids = Ids::own();
-        self.renew_death_signal()
-    }
-
-    /// The kernel forgets the signal when ids change (prctl(2)).
-    fn renew_death_signal(&self) -> Result<(), Failure> {
-        config(
-            format_args!("parent death signal {}", self.template.death_signal),
-            die_with_parent(self.template.death_signal, self.parent),
-        )
-    }
-
-    fn setup(&mut self, name: &str, args: Vec<Vec<u8>>) -> Result<(), Failure> {
-        let setup =
-            entry::find_setup(name.as_bytes()).map_err(|e| Failure::new(Stage::Entry, 0, e))?;
-        self.template.user_code = true;
-        signal::begin_setup();
-        let queued = &mut self.template.queued;
-        let done = start::lending(queued, || entry::run_setup(setup, Args::new(args)));
-        flush_stdio();
-        done.map_err(|message| Failure::new(Stage::Setup, 0, format_args!("{name}: {message}")))
-    }
-
     fn ready(&self, wanted: bool) {
         if wanted {
             tell(self.template.control(), self.id, &Reply::Ready);
@@ -231,15 +176,21 @@ impl Launch<'_> {
         Ok(())
     }
 
-    fn run(&mut self, name: &[u8], stream: OwnedFd, tell_ready: bool) -> Result<(), Failure> {
-        let run = entry::find_runnable(name).map_err(|e| Failure::new(Stage::Entry, 0, e))?;
+    #[inline]
+    fn run(
+        &mut self,
+        run: fn(Start) -> u8,
+        name: &[u8],
+        stream: OwnedFd,
+        tell_ready: bool,
+    ) -> Result<(), Failure> {
         let short = name.iter().rposition(|b| *b == b':').map_or(name, |at| &name[at + 1..]);
         match self.title.take() {
             Some(title) => title::set(&[title.as_bytes()], &[title.as_bytes()]),
-            None => title::set(
-                &[short],
-                &[b"offshoot: ", name, b" of ", self.template.owner.as_bytes()],
-            ),
+            None => {
+                let [begin, of_owner] = self.template.title_parts();
+                title::set(&[short], &[begin, name, of_owner]);
+            }
         }
         self.ready(tell_ready);
         let queued = std::mem::take(&mut self.template.queued);
@@ -266,14 +217,6 @@ impl Launch<'_> {
         signal::begin_program();
         Err(failed(settings::exec(&args)))
     }
-}
-
-fn c_string(bytes: Bytes<'_>) -> io::Result<CString> {
-    CString::new(bytes).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
-}
-
-fn config(what: impl Display, done: io::Result<()>) -> Result<(), Failure> {
-    done.map_err(|e| Failure::io(Stage::Config, what, &e))
 }
 
 fn malformed(why: wire::Malformed) -> Failure {

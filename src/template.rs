@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 
-use crate::launch;
+use crate::launch::{self, Foreseen};
 use crate::start::Queued;
 use crate::sys::fdpass::{self, Received, Sender};
 use crate::sys::fork::{self, Forked, exit_now};
@@ -37,8 +37,9 @@ pub(crate) struct Template {
     /// A setup function has run in this process, or in one that it was forked from.
     pub(crate) user_code: bool,
     pub(crate) huge_pages: bool,
-    /// The program that all of this belongs to, as titles show it.
-    pub(crate) owner: String,
+    /// What titles are made of: how they begin, and ` of ` the program that all of this belongs
+    /// to. Strings here, since a constant lies on a page that a new process does not have yet.
+    title: [String; 2],
     /// Pids, in their order, and what the parent calls them. (No HashMap: its keys,
     /// once made, would be the same in all forks.)
     children: Vec<(i32, u64)>,
@@ -55,8 +56,11 @@ pub(crate) struct Template {
 /// allocation.
 const ROOM: usize = 16;
 
+const OF: &str = " of ";
+
 impl Template {
-    pub(crate) fn new(control: OwnedFd, owner: String) -> Template {
+    /// `owner` is the program that all of this belongs to, as titles show it.
+    pub(crate) fn new(control: OwnedFd, owner: &str) -> Template {
         Template {
             control: Some(control),
             pid: std::process::id() as i32,
@@ -66,7 +70,7 @@ impl Template {
             death_signal: libc::SIGKILL,
             user_code: false,
             huge_pages: std::env::var_os("OFFSHOOT_HUGE_PAGES").is_none_or(|v| v != "0"),
-            owner,
+            title: ["offshoot: ".to_owned(), format!("{OF}{owner}")],
             children: Vec::with_capacity(ROOM),
             outbox: VecDeque::new(),
             retired: false,
@@ -138,8 +142,14 @@ impl Template {
     }
 
     pub(crate) fn show_title(&self) {
-        let owner = self.owner.as_bytes();
-        title::set(&[b"tmpl:", owner], &[b"offshoot: template of ", owner]);
+        let [begin, of_owner] = self.title_parts();
+        title::set(&[b"tmpl:", &of_owner[OF.len()..]], &[begin, b"template", of_owner]);
+    }
+
+    /// What comes before and after the name of what this process is.
+    #[inline]
+    pub(crate) fn title_parts(&self) -> [&[u8]; 2] {
+        self.title.each_ref().map(|part| part.as_bytes())
     }
 
     fn handle(&mut self, datagram: &Received) {
@@ -162,11 +172,14 @@ impl Template {
 
     fn execute(&mut self, request: Request, asker: Sender) {
         match request {
-            Request::Fork(fork) => match self.fork(fork.id) {
-                Ok(Forked::Child) => launch::go_on(self, fork, asker),
-                Ok(Forked::Parent(_)) => {}
-                Err(failure) => self.reply(fork.id, &Reply::Failed(failure)),
-            },
+            Request::Fork(fork) => {
+                let foreseen = Foreseen::find(&fork, &self.buffer);
+                match self.fork(fork.id) {
+                    Ok(Forked::Child) => launch::go_on(self, fork, foreseen, asker),
+                    Ok(Forked::Parent(_)) => {}
+                    Err(failure) => self.reply(fork.id, &Reply::Failed(failure)),
+                }
+            }
             Request::Signal { id, signal, process } => {
                 let errno = match self.pid_of(process) {
                     Some(pid) => errno_of(signal::send(pid, signal)),

@@ -3,7 +3,7 @@
 use std::io;
 
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, Pid, fork as nix_fork, getppid};
+use nix::unistd::{ForkResult, Pid, fork as nix_fork};
 
 pub(crate) enum Forked {
     Parent(i32),
@@ -105,11 +105,17 @@ pub(crate) fn exit_as_program(status: u8) -> ! {
 /// nothing), and exits if the parent, `parent`, is dead already.
 #[inline]
 pub(crate) fn die_with_parent(signal: i32, parent: i32) -> io::Result<()> {
+    // By system calls, as all that each new process does: functions of the C library lie
+    // far apart, and to enter one on a page that nobody has touched costs 2 us.
     // SAFETY: PR_SET_PDEATHSIG takes a number.
-    if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong) } != 0 {
+    let set =
+        unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, signal as libc::c_ulong) };
+    if set != 0 {
         return Err(io::Error::last_os_error());
     }
-    if signal != 0 && getppid().as_raw() != parent {
+    // SAFETY: only asks.
+    let now = unsafe { libc::syscall(libc::SYS_getppid) };
+    if signal != 0 && now != libc::c_long::from(parent) {
         // SAFETY: sends to ourselves.
         unsafe { libc::raise(signal) };
         if signal == libc::SIGKILL {

@@ -173,11 +173,12 @@ pub(crate) fn prepare() {
 
 /// Sets what `ps` shows: `comm` (cut at 15 bytes) and, as far as there is room,
 /// the command line; each of the pieces given.
+#[inline]
 pub(crate) fn set(comm: &[&[u8]], line: &[&[u8]]) {
     let mut name = [0; 16];
     fill(&mut name[..15], comm);
     // SAFETY: a NUL-terminated name of at most 16 bytes.
-    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+    unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_NAME, name.as_ptr()) };
     let start = ROOM_START.load(Ordering::Relaxed);
     let room = ROOM.load(Ordering::Relaxed);
     if start.is_null() || room < 2 {

@@ -1,9 +1,10 @@
 //! Requests: as a template takes them in, and takes a Fork apart.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 
-use super::step::Reader;
+use super::step::{self, Reader};
 use super::{
     FORK, Failure, HEADER, IN_FILE, IN_PARCEL, MAX_QUEUED_FDS, Malformed, PID, PIDFD, PRIVILEGED,
     RETIRE, SIGNAL, Stage, Steps, TELL_READY, id_of,
@@ -47,6 +48,14 @@ pub(crate) struct Parts {
 }
 
 impl Fork {
+    /// Where the name of the entry to run is in the datagram that this was parsed from, if
+    /// there is nothing else in it. Nothing is allocated.
+    #[inline]
+    pub(crate) fn only_run(&self, datagram: &[u8]) -> Option<Range<usize>> {
+        let body = datagram.get(HEADER..self.len).filter(|_| !self.in_file)?;
+        step::only_run(body).map(|name| self.len - name.len()..self.len)
+    }
+
     /// `datagram` and `fds` are what this was parsed from.
     #[inline]
     pub(crate) fn take_apart(

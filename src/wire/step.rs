@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 mod reader;
-pub(super) use reader::Reader;
 pub(crate) use reader::{Next, Steps};
+pub(super) use reader::{Reader, only_run};
 
 /// Bytes of a body: where they lie, if that is in memory.
 pub(crate) type Bytes<'a> = Cow<'a, [u8]>;

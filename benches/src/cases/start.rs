@@ -1,9 +1,10 @@
-//! What the library adds to the start of a program: three that do nothing, which
+//! What the library adds to the start of a program: some that do nothing, which
 //! differ in nothing else (`src/bin`).
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use crate::Result;
 use crate::case::{Against, Case, Prepare, Program, Work, all_of};
@@ -24,7 +25,8 @@ pub(crate) fn cases() -> Vec<Case> {
     let against = Against::Difference(WITHOUT);
     vec![
         case(WITHOUT, || starts("start_without", &[]), Against::Nothing, ""),
-        case("linked, not opted in", || starts("start_linked", &[]), against, "a few us"),
+        case("linked, not opted in", || starts("start_linked", &[]), against, ""),
+        case("of that, the constructor", || clocked("start_clocked"), Against::Nothing, "a few us"),
         case("#[offshoot::main]", || starts("start_opted_in", &[]), against, "under 1 ms"),
         case(
             "#[offshoot::main], and runs a first entry",
@@ -36,10 +38,23 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 fn starts(name: &str, args: &'static [&'static str]) -> Result<Work> {
+    let program = built(name)?;
+    all_of(move || runs(Command::new(&program).args(args)))
+}
+
+/// The time that the program itself has measured.
+fn clocked(name: &str) -> Result<Work> {
+    let program = built(name)?;
+    Ok(Box::new(move || {
+        let told = Command::new(&program).output()?.stdout;
+        Ok(Duration::from_nanos(String::from_utf8(told)?.trim().parse()?))
+    }))
+}
+
+fn built(name: &str) -> Result<PathBuf> {
     static DIRECTORY: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
     let directory = DIRECTORY.get_or_init(|| build().map_err(|e| e.to_string())).clone()?;
-    let program = directory.join(name);
-    all_of(move || runs(Command::new(&program).args(args)))
+    Ok(directory.join(name))
 }
 
 /// `cargo run` has built this program only: builds the others, beside it. Not this one, with

@@ -71,6 +71,17 @@ impl Steps {
     }
 }
 
+/// The name of an entry to run, if there is nothing else in the body.
+pub(in crate::wire) fn only_run(body: &[u8]) -> Option<&[u8]> {
+    if body.first() != Some(&RUN) {
+        return None;
+    }
+    match Reader::new(body).next() {
+        Ok(Next::End(End::Run(Cow::Borrowed(name)))) => Some(name),
+        _ => None,
+    }
+}
+
 impl Next<'_> {
     fn into_owned(self) -> Next<'static> {
         // Encoding is the one way that knows all the fields.
