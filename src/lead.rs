@@ -19,7 +19,8 @@
 //! What must hold: (1) one leads at most; (2) whenever followers sleep and nobody
 //! leads, one of them has been rung and has not looked yet; (3) a follower whose
 //! answer has come has been rung; (4) nobody pumps whose answer has come. For (2)
-//! everyone who leaves, for whatever reason, calls `hand_on`; for (3) a seat is known to
+//! everyone who leaves, for whatever reason, calls `hand_on`, unless it neither led nor
+//! followed, and so has not been rung for the lead; for (3) a seat is known to
 //! its answer's slot before the slot is looked at, and a ring is kept until somebody
 //! sleeps through it; for (4) one looks once more after taking the lead. The model test
 //! in `tests/model` runs this file under many interleavings.
@@ -113,9 +114,12 @@ impl Lead {
         mut pump: impl FnMut(Option<Instant>),
     ) -> Option<T> {
         let mut seat = None;
+        let mut followed = false;
         loop {
             if let Some(result) = done() {
-                self.hand_on();
+                if followed {
+                    self.hand_on();
+                }
                 return Some(result);
             }
             let mut turn = lock(&self.turn);
@@ -143,6 +147,7 @@ impl Lead {
                 Some(seat) => {
                     turn.followers.push_back(Arc::clone(seat));
                     drop(turn);
+                    followed = true;
                     seat.sleep(deadline);
                     lock(&self.turn).followers.retain(|s| !Arc::ptr_eq(s, seat));
                     if is_past(deadline) {

@@ -2,21 +2,22 @@
 
 use std::fmt;
 use std::future::Future;
-use std::os::fd::OwnedFd;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, bounded};
 
-use super::codec::{Body, CodecError, decode_unharmed};
 use super::conn::{Conn, Ticket};
-use super::fd;
-use super::handlers::quietly;
 use crate::error::{Error, Fault};
 use crate::lead::Seat;
+
+mod slot;
+
+use slot::LetGo;
+pub(super) use slot::Then;
+pub(crate) use slot::{Complete, OnResult, Slot, decoded};
 
 /// A call that was made: its result can be waited for, awaited, received, or done without.
 ///
@@ -77,129 +78,6 @@ impl Made {
     }
 }
 
-/// Where a result arrives.
-pub(crate) struct Slot<R> {
-    state: Mutex<State<R>>,
-    /// Nobody waits for it any more.
-    dropped: AtomicBool,
-    decode: fn(&Body<'_>) -> Result<R, CodecError>,
-}
-
-struct State<R> {
-    outcome: Option<Result<R, Error>>,
-    /// It has been told, and may have been taken since.
-    told: bool,
-    seat: Option<Arc<Seat>>,
-    waker: Option<Waker>,
-    channel: Option<Sender<Result<R, Error>>>,
-}
-
-/// A slot of whatever type.
-pub(crate) trait Complete: Send + Sync {
-    fn reply(&self, body: &Body<'_>, fds: Vec<OwnedFd>);
-    fn fail(&self, fault: Fault);
-}
-
-impl<R> Slot<R> {
-    pub(crate) fn new(decode: fn(&Body<'_>) -> Result<R, CodecError>) -> Arc<Slot<R>> {
-        let state = State { outcome: None, told: false, seat: None, waker: None, channel: None };
-        Arc::new(Slot { state: Mutex::new(state), dropped: AtomicBool::new(false), decode })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State<R>> {
-        self.state.lock().unwrap_or_else(|e| e.into_inner())
-    }
-
-    /// Has whoever waits look again where the call is.
-    pub(crate) fn poke(&self) {
-        let seat = self.lock().seat.clone();
-        if let Some(seat) = seat {
-            seat.ring();
-        }
-    }
-
-    pub(crate) fn tell(&self, outcome: Result<R, Error>) {
-        let mut state = self.lock();
-        if state.told {
-            return;
-        }
-        state.told = true;
-        let (seat, waker, channel) = (state.seat.take(), state.waker.take(), state.channel.take());
-        let mut outcome = Some(outcome);
-        if channel.is_none() && !self.dropped.load(Ordering::Relaxed) {
-            state.outcome = outcome.take();
-        }
-        drop(state);
-        if let (Some(channel), Some(outcome)) = (channel, outcome) {
-            // Room for one, and this is the only one; the receiver may be gone.
-            let _ = channel.try_send(outcome);
-        }
-        if let Some(seat) = seat {
-            seat.ring();
-        }
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-}
-
-impl<R: Send> Complete for Slot<R> {
-    fn reply(&self, body: &Body<'_>, fds: Vec<OwnedFd>) {
-        if self.dropped.load(Ordering::Relaxed) {
-            return;
-        }
-        self.tell(decoded(self.decode, body, fds));
-    }
-
-    fn fail(&self, fault: Fault) {
-        self.tell(Err(fault.into()));
-    }
-}
-
-/// A callback, in place of a slot.
-pub(super) struct Then<R> {
-    then: Mutex<Option<OnResult<R>>>,
-    decode: fn(&Body<'_>) -> Result<R, CodecError>,
-}
-
-pub(crate) type OnResult<R> = Box<dyn FnOnce(Result<R, Error>) + Send>;
-
-impl<R> Then<R> {
-    pub(super) fn new(
-        decode: fn(&Body<'_>) -> Result<R, CodecError>,
-        then: OnResult<R>,
-    ) -> Arc<Then<R>> {
-        Arc::new(Then { then: Mutex::new(Some(then)), decode })
-    }
-
-    pub(super) fn tell(&self, outcome: Result<R, Error>) {
-        let then = self.then.lock().unwrap_or_else(|e| e.into_inner()).take();
-        if let Some(then) = then {
-            quietly(|| then(outcome));
-        }
-    }
-}
-
-impl<R: Send> Complete for Then<R> {
-    fn reply(&self, body: &Body<'_>, fds: Vec<OwnedFd>) {
-        self.tell(decoded(self.decode, body, fds));
-    }
-
-    fn fail(&self, fault: Fault) {
-        self.tell(Err(fault.into()));
-    }
-}
-
-/// The user's code: a panic of it is the trouble of this call alone.
-pub(crate) fn decoded<R>(
-    decode: fn(&Body<'_>) -> Result<R, CodecError>,
-    body: &Body<'_>,
-    fds: Vec<OwnedFd>,
-) -> Result<R, Error> {
-    let decoded = fd::provide(fds, || decode_unharmed(decode, body));
-    decoded.map_err(|e| Fault::Codec { what: "the result", why: e.to_string().into() }.into())
-}
-
 impl<R> Call<R> {
     pub(super) fn made(slot: Arc<Slot<R>>, conn: Arc<Conn>, ticket: Ticket) -> Call<R> {
         Call { slot, made: Some(Made::Rpc(conn, ticket)) }
@@ -240,7 +118,7 @@ impl<R> Call<R> {
     /// # Errors
     /// As [`wait`](Call::wait).
     pub fn try_wait(&mut self) -> Result<Option<R>, Error> {
-        if let Some(known) = self.slot.lock().take() {
+        if let Some(known) = self.slot.take() {
             return known.map(Some);
         }
         if let Some(made) = &self.made {
@@ -251,36 +129,32 @@ impl<R> Call<R> {
             Some(Made::Pool(pooled)) => pooled.look(),
             None => {}
         }
-        self.slot.lock().take().transpose()
+        self.slot.take().transpose()
     }
 
     fn wait_until(&mut self, deadline: Option<Instant>) -> Option<Result<R, Error>> {
         let Some(made) = &self.made else {
-            return Some(self.slot.lock().take().expect("what was not made has failed"));
+            return Some(self.slot.take().expect("what was not made has failed"));
         };
         if let Err(error) = made.check() {
             return Some(Err(error));
         }
         if made.is_calling_back() {
-            let known = self.slot.lock().take();
+            let known = self.slot.take();
             return Some(known.unwrap_or_else(|| Err(Fault::WouldDeadlock.into())));
         }
-        let sit = || {
-            let seat = Seat::new();
-            self.slot.lock().seat = Some(Arc::clone(&seat));
-            seat
-        };
+        let sit = || self.slot.sit();
         let outcome = match made {
             Made::Rpc(conn, ticket) => {
                 // Nobody else can wake a thread that reads, and the worker may not answer.
                 let due = conn.timeout_due(*ticket).filter(|due| deadline.is_none_or(|d| *due < d));
-                let mut outcome = conn.wait(sit, due.or(deadline), || self.slot.lock().take());
+                let mut outcome = conn.wait(sit, due.or(deadline), || self.slot.take());
                 if outcome.is_none() && due.is_some() {
                     conn.cancel(*ticket, Fault::Timeout);
                     // The hub may be about to say the same, but not have got to it. Who
                     // read on until then could do so for ever.
                     self.slot.tell(Err(Fault::Timeout.into()));
-                    outcome = self.slot.lock().take();
+                    outcome = self.slot.take();
                 }
                 outcome
             }
@@ -288,7 +162,7 @@ impl<R> Call<R> {
                 let mut outcome = None;
                 pooled.wait(&sit, deadline, &mut || {
                     if outcome.is_none() {
-                        outcome = self.slot.lock().take();
+                        outcome = self.slot.take();
                     }
                     outcome.is_some()
                 });
@@ -320,16 +194,7 @@ impl<R> Call<R> {
     /// The result as a channel that receives one message, to be used in a `select!`.
     pub fn into_receiver(self) -> Receiver<Result<R, Error>> {
         let (sender, receiver) = bounded(1);
-        let mut state = self.slot.lock();
-        match state.take() {
-            Some(known) => {
-                let _ = sender.try_send(known);
-            }
-            None => state.channel = Some(sender),
-        }
-        let waits = !state.told;
-        drop(state);
-        if waits
+        if self.slot.send_to(sender)
             && let Some(made) = &self.made
             && let Err(error) = made.watch()
         {
@@ -339,25 +204,12 @@ impl<R> Call<R> {
     }
 }
 
-impl<R> State<R> {
-    fn take(&mut self) -> Option<Result<R, Error>> {
-        self.outcome.take().or_else(|| self.told.then(|| Err(Fault::Taken.into())))
-    }
-}
-
 impl<R> Future for Call<R> {
     type Output = Result<R, Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        {
-            let mut state = self.slot.lock();
-            if let Some(outcome) = state.take() {
-                return Poll::Ready(outcome);
-            }
-            match &mut state.waker {
-                Some(waker) => waker.clone_from(context.waker()),
-                none => *none = Some(context.waker().clone()),
-            }
+        if !self.slot.wake(context.waker()) {
+            return Poll::Ready(self.slot.take().expect("it has come"));
         }
         let made = self.made.as_ref().expect("what was not made has failed");
         match made.check().and_then(|()| made.watch()) {
@@ -372,27 +224,20 @@ impl<R> Drop for Call<R> {
         if self.made.is_none() {
             return;
         }
-        let mut state = self.slot.lock();
-        state.waker = None;
-        if state.told || state.channel.is_some() {
-            // A receiver still wants it; the connection lives until it has it.
-            let waits = !state.told;
-            drop(state);
-            if waits && let Some(Made::Rpc(conn, _)) = &self.made {
-                conn.keep();
-            }
-            return;
-        }
-        self.slot.dropped.store(true, Ordering::Relaxed);
-        drop(state);
+        let left = self.slot.let_go();
         if let Some(Made::Rpc(conn, _)) = &self.made {
-            conn.abandoned();
+            match left {
+                LetGo::Told => {}
+                // The connection lives until it has it.
+                LetGo::Wanted => conn.keep(),
+                LetGo::Abandoned => conn.abandoned(),
+            }
         }
     }
 }
 
 impl<R> fmt::Debug for Call<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("done", &self.slot.lock().told).finish_non_exhaustive()
+        f.debug_struct("Call").field("done", &self.slot.is_told()).finish_non_exhaustive()
     }
 }

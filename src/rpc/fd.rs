@@ -61,14 +61,25 @@ impl AsFd for Fd {
     }
 }
 
-/// Descriptors on their way out of, or into, a value: the codec between knows nothing of
-/// them, but only sees their numbers in these lists.
-struct Passing {
-    way: Cell<Way>,
-    out: RefCell<Vec<Arc<OwnedFd>>>,
+thread_local! {
+    /// Where descriptors go that the codec of this thread meets. It knows nothing of
+    /// them, but only sees their numbers in these lists.
+    static PASSING: Cell<Passing> =
+        const { Cell::new(Passing { way: Way::Nowhere, first: 0, met: 0 }) };
+    /// Those that were met by encoders, one within the other.
+    static OUT: RefCell<Vec<Arc<OwnedFd>>> = const { RefCell::new(Vec::new()) };
     /// Each is given out as often as it is asked for: a decoder may try one form of a value
     /// after the other.
-    into: RefCell<Vec<Arc<OwnedFd>>>,
+    static INTO: RefCell<Vec<Arc<OwnedFd>>> = const { RefCell::new(Vec::new()) };
+}
+
+#[derive(Clone, Copy)]
+struct Passing {
+    way: Way,
+    /// Descriptors in `OUT` that encoders around this one have met.
+    first: u32,
+    /// Those that this one has.
+    met: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -78,59 +89,67 @@ enum Way {
     In,
 }
 
-thread_local! {
-    static PASSING: Passing = const {
-        Passing {
-            way: Cell::new(Way::Nowhere),
-            out: RefCell::new(Vec::new()),
-            into: RefCell::new(Vec::new()),
-        }
-    };
-}
+/// Ends the passing, however the codec ends: it may have panicked. What it had met is
+/// closed then.
+struct Around(Passing);
 
-/// Ends the passing, however the codec ends: it may have panicked.
-struct Restore(Way);
-
-impl Drop for Restore {
-    fn drop(&mut self) {
-        PASSING.with(|p| p.way.set(self.0));
+impl Around {
+    #[inline]
+    fn go(way: Way) -> Around {
+        let outer = PASSING.get();
+        PASSING.set(Passing { way, first: outer.first + outer.met, met: 0 });
+        Around(outer)
     }
 }
 
-fn go(way: Way) -> Restore {
-    PASSING.with(|p| Restore(p.way.replace(way)))
+impl Drop for Around {
+    #[inline]
+    fn drop(&mut self) {
+        let Passing { first, met, .. } = PASSING.replace(self.0);
+        if met > 0 {
+            drop(met_from(first));
+        }
+    }
+}
+
+#[cold]
+fn met_from(first: u32) -> Vec<Arc<OwnedFd>> {
+    OUT.with(|out| out.borrow_mut().split_off(first as usize))
 }
 
 /// Runs an encoder; the descriptors that it met, in the order of their numbers.
+#[inline]
 pub(super) fn collect<T>(encode: impl FnOnce() -> T) -> (T, Vec<Arc<OwnedFd>>) {
-    let restore = RestoreOut(PASSING.with(|p| p.out.take()));
-    let way = go(Way::Out);
+    let around = Around::go(Way::Out);
     let result = encode();
-    drop(way);
-    let fds = PASSING.with(|p| p.out.take());
-    drop(restore);
+    let Passing { first, met, .. } = PASSING.get();
+    let mut fds = Vec::new();
+    if met > 0 {
+        fds = met_from(first);
+        PASSING.set(Passing { way: Way::Nowhere, first, met: 0 });
+    }
+    drop(around);
     (result, fds)
 }
 
-/// Gives back what an outer encoder had collected. (What a codec that panics had is closed.)
-struct RestoreOut(Vec<Arc<OwnedFd>>);
-
-impl Drop for RestoreOut {
-    fn drop(&mut self) {
-        PASSING.with(|p| drop(p.out.replace(std::mem::take(&mut self.0))));
-    }
-}
-
 /// Runs a decoder that finds these descriptors; what it leaves is closed.
+#[inline]
 pub(super) fn provide<T>(fds: Vec<OwnedFd>, decode: impl FnOnce() -> T) -> T {
-    if fds.is_empty() {
-        let _way = go(Way::Nowhere);
+    if !fds.is_empty() {
+        return provide_these(fds, decode);
+    }
+    if PASSING.get().way == Way::Nowhere {
         return decode();
     }
+    let _around = Around::go(Way::Nowhere);
+    decode()
+}
+
+fn provide_these<T>(fds: Vec<OwnedFd>, decode: impl FnOnce() -> T) -> T {
     let fds = fds.into_iter().map(Arc::new).collect();
-    let outer = PASSING.with(|p| p.into.replace(fds));
+    let outer = INTO.replace(fds);
     let clear = Clear(outer);
-    let _way = go(Way::In);
+    let _around = Around::go(Way::In);
     let result = decode();
     drop(clear);
     result
@@ -141,33 +160,29 @@ struct Clear(Vec<Arc<OwnedFd>>);
 
 impl Drop for Clear {
     fn drop(&mut self) {
-        PASSING.with(|p| drop(p.into.replace(std::mem::take(&mut self.0))));
+        drop(INTO.replace(std::mem::take(&mut self.0)));
     }
 }
 
 impl Serialize for Fd {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let number = PASSING.with(|p| {
-            (p.way.get() == Way::Out).then(|| {
-                let mut out = p.out.borrow_mut();
-                out.push(Arc::clone(&self.0));
-                u32::try_from(out.len() - 1).ok()
-            })?
-        });
-        match number {
-            Some(number) => serializer.serialize_u32(number),
-            None => Err(S::Error::custom("an offshoot::Fd can only be sent by RPC")),
+        let passing = PASSING.get();
+        let next = (passing.first + passing.met).checked_add(1);
+        if passing.way != Way::Out || next.is_none() {
+            return Err(S::Error::custom("an offshoot::Fd can only be sent by RPC"));
         }
+        OUT.with(|out| out.borrow_mut().push(Arc::clone(&self.0)));
+        PASSING.set(Passing { met: passing.met + 1, ..passing });
+        serializer.serialize_u32(passing.met)
     }
 }
 
 impl<'de> Deserialize<'de> for Fd {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Fd, D::Error> {
         let number = u32::deserialize(deserializer)?;
-        let fd = PASSING.with(|p| {
-            (p.way.get() == Way::In).then(|| p.into.borrow().get(number as usize).cloned())?
-        });
-        match fd {
+        let there = PASSING.get().way == Way::In;
+        let fd = there.then(|| INTO.with(|into| into.borrow().get(number as usize).cloned()));
+        match fd.flatten() {
             Some(fd) => Ok(Fd(fd)),
             None => {
                 Err(D::Error::custom(format!("there is no descriptor {number} in this message")))

@@ -34,25 +34,20 @@
 //! batched around it. Those of one that has more go ahead of it, each 253 with a frame of
 //! kind Fds; so the sender can still change its mind, and send Void, or Failed, instead.
 
-use std::cell::Cell;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
-
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::codec::{CodecError, Sink};
-use super::fd;
 use super::logs::Strength;
-use crate::sys::fdpass::MAX_FDS;
+
+mod outgoing;
+
+pub(super) use outgoing::give_scratch;
+pub(crate) use outgoing::{Frame, NoFrame};
 
 pub(super) const HEADER: usize = 12;
 /// The largest body: 4 GiB - 1.
 pub(crate) const MAX_BODY: u32 = u32::MAX;
 /// The largest body of the protocol's own frames, whatever the limit of results is.
 pub(super) const MAX_OWN_BODY: u32 = 4 << 20;
-/// The bytes of a larger frame are shared by copies of it.
-const SHARED_FROM: usize = 16 * 1024;
 /// A message of a failure is cut behind so many bytes; there are two at most.
 const MAX_MESSAGE: usize = 1 << 20;
 
@@ -168,13 +163,21 @@ pub(super) struct Head {
 pub(crate) struct Malformed(pub(crate) &'static str);
 
 impl Head {
+    #[inline]
     pub(super) fn parse(bytes: &[u8; HEADER]) -> Result<Head, Malformed> {
         let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| bytes[at + i]));
         let kind = Kind::parse(bytes[8]).ok_or(Malformed("a frame of no known kind"))?;
         Ok(Head { length: word(0), call: word(4), kind, fds: word(8) >> 8 })
     }
 
-    pub(super) fn write(self, to: &mut [u8]) {
+    /// The length that a header gives.
+    #[inline]
+    pub(super) fn length_of(bytes: &[u8; HEADER]) -> u32 {
+        u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+    }
+
+    #[inline]
+    pub(super) fn write(self, to: &mut [u8; HEADER]) {
         to[0..4].copy_from_slice(&self.length.to_le_bytes());
         to[4..8].copy_from_slice(&self.call.to_le_bytes());
         to[8..12].copy_from_slice(&(self.kind as u32 | self.fds << 8).to_le_bytes());
@@ -189,138 +192,4 @@ impl Head {
     pub(super) fn is_users(self) -> bool {
         matches!(self.kind, Kind::Call | Kind::Reply | Kind::Event)
     }
-}
-
-thread_local! {
-    /// What frames are encoded into. A small frame is copied into a batch, and then the
-    /// buffer comes back.
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// A buffer that is not needed any more.
-pub(super) fn give_scratch(mut buffer: Vec<u8>) {
-    buffer.clear();
-    // Not while the thread's variables are being destroyed.
-    let _ = SCRATCH.try_with(|scratch| scratch.set(buffer));
-}
-
-/// A frame to be sent.
-#[derive(Debug)]
-pub(crate) struct Frame {
-    /// Header, and the body but for what is shared.
-    pub(super) bytes: Vec<u8>,
-    pub(super) shared: Vec<(usize, Bytes)>,
-    pub(super) fds: Vec<Arc<OwnedFd>>,
-}
-
-/// Why there is no frame.
-#[derive(Clone, Debug)]
-pub(crate) enum NoFrame {
-    Codec(CodecError),
-    TooLarge { size: u64, max: u32 },
-}
-
-impl Frame {
-    /// Encodes a frame, into this thread's scratch buffer; see [`give_scratch`].
-    pub(crate) fn encode(
-        kind: Kind,
-        call: u32,
-        max: u32,
-        encode: impl FnOnce(&mut Sink) -> Result<(), CodecError>,
-    ) -> Result<Frame, NoFrame> {
-        let mut sink = Sink { bytes: SCRATCH.take(), shared: Vec::new() };
-        sink.bytes.resize(HEADER, 0);
-        let (encoded, fds) = fd::collect(|| encode(&mut sink));
-        encoded.map_err(NoFrame::Codec)?;
-        let Sink { bytes, shared } = sink;
-        let size = bytes.len() + shared.iter().map(|(_, b)| b.len()).sum::<usize>() - HEADER;
-        let length = u32::try_from(size).ok().filter(|l| *l <= max);
-        let length = length.ok_or(NoFrame::TooLarge { size: size as u64, max })?;
-        let mut frame = Frame { bytes, shared, fds };
-        let head = Head { length, call, kind, fds: last_of(frame.fds.len()) };
-        head.write(&mut frame.bytes);
-        Ok(frame)
-    }
-
-    /// The frame that brings a ring.
-    pub(super) fn ring(file: OwnedFd) -> Frame {
-        let mut frame = Frame::plain(Kind::Ring, 0, &());
-        // One byte goes with the descriptor, and the header is that.
-        Head { length: 0, call: 0, kind: Kind::Ring, fds: 1 }.write(&mut frame.bytes);
-        frame.fds.push(Arc::new(file));
-        frame
-    }
-
-    /// A frame of the protocol's own.
-    pub(super) fn plain(kind: Kind, call: u32, body: &impl Serialize) -> Frame {
-        let encode = |sink: &mut Sink| {
-            let bytes = std::mem::take(&mut sink.bytes);
-            sink.bytes = postcard::to_extend(body, bytes).map_err(CodecError::new)?;
-            Ok(())
-        };
-        Frame::encode(kind, call, MAX_BODY, encode)
-            .expect("strings and numbers can be written, and are not 4 GiB")
-    }
-
-    /// Descriptors that go ahead of their frame, taken out of it.
-    pub(super) fn ahead(&mut self) -> impl Iterator<Item = Frame> + use<> {
-        let last = self.fds.len() - last_of(self.fds.len()) as usize;
-        let fds = self.fds.split_off(last);
-        let mut ahead = std::mem::replace(&mut self.fds, fds).into_iter();
-        std::iter::from_fn(move || {
-            let fds: Vec<_> = ahead.by_ref().take(MAX_FDS).collect();
-            let mut bytes = vec![0; HEADER];
-            Head { length: 0, call: 0, kind: Kind::Fds, fds: fds.len() as u32 }.write(&mut bytes);
-            (!fds.is_empty()).then_some(Frame { bytes, shared: Vec::new(), fds })
-        })
-    }
-
-    /// Another one with the same content; large ones share it.
-    pub(crate) fn again(&mut self) -> Frame {
-        if self.bytes.len() > SHARED_FROM && self.shared.is_empty() {
-            let mut whole = Bytes::from(std::mem::take(&mut self.bytes));
-            let body = whole.split_off(HEADER);
-            self.bytes = whole.to_vec();
-            self.shared.push((HEADER, body));
-        }
-        let mut bytes = SCRATCH.take();
-        bytes.clear();
-        bytes.extend_from_slice(&self.bytes);
-        Frame { bytes, shared: self.shared.clone(), fds: self.fds.clone() }
-    }
-
-    /// Gives the scratch buffer back that it was encoded into, if it is small.
-    pub(crate) fn settled(mut self) -> Frame {
-        if self.bytes.len() <= SHARED_FROM {
-            let bytes = self.bytes.as_slice().to_vec();
-            give_scratch(std::mem::replace(&mut self.bytes, bytes));
-        }
-        self
-    }
-
-    pub(crate) fn has_fds(&self) -> bool {
-        !self.fds.is_empty()
-    }
-
-    pub(super) fn head(&self) -> Option<Head> {
-        Head::parse(self.bytes.first_chunk()?).ok()
-    }
-
-    pub(super) fn set_call(&mut self, call: u32) {
-        self.bytes[4..8].copy_from_slice(&call.to_le_bytes());
-    }
-
-    /// Small ones can be batched.
-    pub(super) fn is_plain(&self) -> bool {
-        self.shared.is_empty() && self.fds.is_empty()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.bytes.len() + self.shared.iter().map(|(_, b)| b.len()).sum::<usize>()
-    }
-}
-
-/// Of so many descriptors, those that come with the frame itself.
-fn last_of(fds: usize) -> u32 {
-    (fds - fds.saturating_sub(1) / MAX_FDS * MAX_FDS) as u32
 }

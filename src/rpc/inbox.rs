@@ -29,6 +29,8 @@ pub(super) struct Inbox {
     consumed: u64,
     /// How far `bytes` have been scanned for what overtakes.
     scanned: usize,
+    /// The last read did not take all that was there, as far as one can know.
+    cut: bool,
     /// Largest body of the user's that is taken.
     max: u32,
 }
@@ -85,6 +87,7 @@ impl Inbox {
             received: Vec::new(),
             consumed: 0,
             scanned: 0,
+            cut: false,
             max,
         }
     }
@@ -103,6 +106,7 @@ impl Inbox {
     }
 
     /// The header of the next frame, if that much has arrived.
+    #[inline]
     fn head(&self) -> Result<Option<Head>, Malformed> {
         let Some(bytes) = self.bytes[self.at..].first_chunk::<HEADER>() else { return Ok(None) };
         let head = Head::parse(bytes)?;
@@ -118,10 +122,14 @@ impl Inbox {
     pub(super) fn has_frame(&self) -> bool {
         match &self.large {
             Some((head, body)) => body.len() == head.length as usize,
-            // What is malformed is for `next` to tell.
-            None => self.head().map_or(true, |head| {
-                head.is_some_and(|h| self.bytes.len() - self.at >= HEADER + h.length as usize)
-            }),
+            None => match self.bytes[self.at..].first_chunk::<HEADER>() {
+                None => false,
+                // What is malformed is for `next` to tell.
+                Some(head) => {
+                    self.bytes.len() - self.at >= HEADER + Head::length_of(head) as usize
+                        || self.head().is_err()
+                }
+            },
         }
     }
 
@@ -152,6 +160,11 @@ impl Inbox {
         self.large.is_none() && self.parcels.may_wait_for_more()
     }
 
+    /// Whether the last read left something, as far as one can know.
+    pub(super) fn is_read_cut(&self) -> bool {
+        self.cut
+    }
+
     /// Shows the headers that have arrived since the last time, without taking anything.
     pub(super) fn scan(&mut self, mut show: impl FnMut(Head)) {
         self.scanned = self.scanned.max(self.at);
@@ -165,7 +178,9 @@ impl Inbox {
     }
 
     pub(super) fn next(&mut self) -> Result<Option<Arrived<'_>>, Malformed> {
-        if let Some((head, body)) = self.large.take() {
+        if self.large.is_some()
+            && let Some((head, body)) = self.large.take()
+        {
             if body.len() < head.length as usize {
                 self.parcels.of_this_one(head.fds)?;
                 self.large = Some((head, body));
@@ -199,7 +214,11 @@ impl Inbox {
             }
             return Ok(None);
         }
-        let (fds, fds_lost) = self.parcels.of(head)?;
+        let mut parcel = (Vec::new(), false);
+        if head.fds > 0 || self.parcels.are_ahead() {
+            parcel = self.parcels.of(head)?;
+        }
+        let (fds, fds_lost) = parcel;
         self.at = end;
         self.consumed += head.frame_len();
         let body = Body(Held::Borrowed(&self.bytes[start..end]));
@@ -221,7 +240,11 @@ impl Inbox {
             None => {
                 // Not each time: what is behind may be much, when it was looked ahead.
                 if self.at > 0 && self.at >= self.bytes.len() / 2 {
-                    self.bytes.drain(..self.at);
+                    if self.at == self.bytes.len() {
+                        self.bytes.clear();
+                    } else {
+                        self.bytes.drain(..self.at);
+                    }
                     self.scanned = self.scanned.saturating_sub(self.at);
                     self.at = 0;
                 }
@@ -231,13 +254,17 @@ impl Inbox {
                 (&mut self.bytes, ROOM)
             }
         };
+        let room = most.min(buffer.capacity() - buffer.len());
         let received = match fdpass::receive_more(&socket, buffer, most, &mut self.received, wait) {
             Ok(Some(received)) => received,
             Ok(None) => return Ok(Filled::End),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Filled::Nothing),
             Err(e) => return Err(Bad::Io(e)),
         };
-        if !self.received.is_empty() || received.fds_lost {
+        // With descriptors, a read takes no more than one message.
+        let has_fds = !self.received.is_empty() || received.fds_lost;
+        self.cut = has_fds || received.len == room;
+        if has_fds {
             self.parcels.arrived(std::mem::take(&mut self.received), received.fds_lost);
         }
         Ok(Filled::Some)

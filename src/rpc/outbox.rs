@@ -88,12 +88,17 @@ impl Outbox {
         self.queue.is_empty() && frame.is_plain() && frame.bytes.len() <= SMALL
     }
 
-    /// Takes such a frame as if it had been queued; nobody else may write until it is put
-    /// back.
-    pub(super) fn pass(&mut self, frame: Frame) -> (Place, Chunk) {
+    /// Lets such a frame pass as if it had been queued and taken; nobody else may write
+    /// until it has been written, or [put back](Outbox::put_back_passed).
+    pub(super) fn pass(&mut self) -> Place {
         let place = Place { chunk: self.first, at: 0 };
         self.first += 1;
-        (place, Chunk { what: What::Batch(frame.bytes), written: 0 })
+        place
+    }
+
+    /// Not all of it could be written.
+    pub(super) fn put_back_passed(&mut self, frame: Frame, written: usize) {
+        self.put_back(Chunk { what: What::Batch(frame.bytes), written });
     }
 
     fn single(&mut self, frame: Frame, ahead: usize) {
@@ -128,8 +133,9 @@ impl Outbox {
         };
         let (ahead, unsent) = (*ahead, index.min(*ahead));
         if instead.is_empty() && unsent < ahead {
-            instead.resize(HEADER, 0);
-            Head { length: 0, call: 0, kind: Kind::Void, fds: 0 }.write(&mut instead);
+            let mut head = [0; HEADER];
+            Head { length: 0, call: 0, kind: Kind::Void, fds: 0 }.write(&mut head);
+            instead.extend_from_slice(&head);
         }
         self.bytes += instead.len();
         // The places remain, so that the others keep theirs.
@@ -223,7 +229,7 @@ impl Chunk {
     pub(super) fn fds(&self) -> usize {
         match &self.what {
             What::Batch(_) => 0,
-            What::Single { frame, .. } => frame.fds.len(),
+            What::Single { frame, .. } => frame.fds().len(),
         }
     }
 
@@ -261,17 +267,17 @@ fn write_single(
 ) -> io::Result<usize> {
     let parts = parts(frame, written, PARTS);
     let slices: Vec<_> = parts.iter().map(|p| IoSlice::new(p)).collect();
-    let fds: Vec<BorrowedFd<'_>> = frame.fds.iter().map(|fd| fd.as_fd()).collect();
+    let fds: Vec<BorrowedFd<'_>> = frame.fds().iter().map(|fd| fd.as_fd()).collect();
     let sent = fdpass::send_some(socket, &slices, &fds, wait)?;
-    frame.fds = Vec::new();
+    frame.drop_fds();
     Ok(sent)
 }
 
 /// The parts of a frame behind the first `written` bytes of it.
 fn parts(frame: &Frame, written: usize, most: usize) -> Vec<&[u8]> {
-    let mut all = Vec::with_capacity(2 * frame.shared.len() + 1);
+    let mut all = Vec::with_capacity(2 * frame.shared().len() + 1);
     let mut at = 0;
-    for (place, shared) in &frame.shared {
+    for (place, shared) in frame.shared() {
         all.push(&frame.bytes[at..*place]);
         all.push(shared);
         at = *place;

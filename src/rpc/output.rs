@@ -7,8 +7,9 @@ use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use super::codec::{CodecError, Sink};
 use super::frame::{Failed, Frame, Kind, NoFrame, give_scratch};
-use super::outbox::{Chunk, Outbox};
+use super::outbox::Outbox;
 use super::refusal::Refusal;
+use crate::sys::fdpass;
 use crate::sys::ring::Ring;
 
 #[cfg(feature = "tokio")]
@@ -94,11 +95,18 @@ impl Output {
         let frame = if bell { Frame::plain(Kind::Bell, 0, &()) } else { frame };
         let all = self.queued.get().is_none();
         if pending.outbox.can_pass(&frame) {
-            let (_, chunk) = pending.outbox.pass(frame);
-            return self.write(pending, all, Some(chunk));
+            pending.outbox.pass();
+            let written = fdpass::send_bytes(&self.socket, &frame.bytes, all).unwrap_or(0);
+            pending.position += written as u64;
+            if written == frame.bytes.len() {
+                return frame.bytes;
+            }
+            // Whatever the matter is, it is found again.
+            pending.outbox.put_back_passed(frame, written);
+            return self.write(pending, all);
         }
         let (_, spare) = pending.outbox.push(frame);
-        self.write(pending, all, None);
+        self.write(pending, all);
         spare
     }
 
@@ -110,16 +118,18 @@ impl Output {
     /// Sends what has been made. Whether anybody still listens.
     pub(super) fn flush(&self) -> bool {
         let mut pending = self.lock();
-        self.write(&mut pending, true, None);
+        if !pending.outbox.is_empty() {
+            self.write(&mut pending, true);
+        }
         !pending.dead
     }
 
-    /// Without `all`, as much as has to be written, and as there is room for. What is
-    /// `first` has been taken already. The result is what is left to be used again.
-    fn write(&self, pending: &mut Pending, all: bool, mut first: Option<Chunk>) -> Vec<u8> {
+    /// Without `all`, as much as has to be written, and as there is room for. The result is
+    /// what is left to be used again.
+    fn write(&self, pending: &mut Pending, all: bool) -> Vec<u8> {
         let mut refusal = Refusal::default();
         let mut spare = Vec::new();
-        while let Some(mut chunk) = first.take().or_else(|| pending.outbox.take()) {
+        while let Some(mut chunk) = pending.outbox.take() {
             let wait = all || pending.outbox.bytes() >= QUEUED_AT_MOST;
             let before = chunk.written();
             let done = chunk.write(&self.socket, wait);

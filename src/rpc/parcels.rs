@@ -45,10 +45,15 @@ impl Parcels {
     }
 
     /// What can be said against a frame by its header.
+    #[inline]
     pub(super) fn check(&self, head: Head) -> Result<(), Malformed> {
         if head.fds == 0 && head.kind != Kind::Fds && self.ahead.is_none() {
             return Ok(());
         }
+        self.check_fds(head)
+    }
+
+    fn check_fds(&self, head: Head) -> Result<(), Malformed> {
         match head.kind {
             _ if head.fds as usize > MAX_FDS => {
                 Err(Malformed("more descriptors than one message has"))

@@ -74,19 +74,31 @@ fn run(
 ) -> u8 {
     let output = session.output();
     let mut cancelled: Vec<u32> = Vec::new();
-    let mut looked;
+    let mut looked = Instant::now();
     loop {
         match session.next_frame() {
             Ok(Next::Frame) => {}
             Ok(Next::End) => return 0,
             Err(status) => return status,
         }
+        let mut frames = 0;
+        let is_cut = session.inbox.is_read_cut();
+        if is_cut
+            && looked.elapsed() >= LOOK_EVERY
+            && let Err(status) = session.look()
+        {
+            return status;
+        }
         session.inbox.scan(|head| {
+            frames += 1;
             if head.kind == Kind::Cancel {
                 cancelled.push(head.call);
             }
         });
-        looked = Instant::now();
+        if is_cut || frames > 1 {
+            // Behind a call that came alone there is nothing to look for.
+            looked = Instant::now();
+        }
         loop {
             let Arrived { head, body, fds, fds_lost } = match session.inbox.next() {
                 Ok(Some(arrived)) => arrived,
@@ -117,13 +129,13 @@ fn run(
                 _ => return refused("a frame that is not for a worker"),
             }
             let unharmed = call(head.call, body, fds);
-            let now = Instant::now();
             if !unharmed && !session.hello.keep_after_panic {
                 output.flush();
                 return panics::STATUS;
             }
-            if now - looked >= LOOK_EVERY {
-                looked = now;
+            // A call that waits here may have been cancelled meanwhile.
+            if session.inbox.waiting() > 0 && looked.elapsed() >= LOOK_EVERY {
+                looked = Instant::now();
                 match session.look() {
                     Ok(()) => session.inbox.scan(|head| {
                         if head.kind == Kind::Cancel {

@@ -123,14 +123,16 @@ impl Session {
     /// Waits until a frame is there.
     pub(super) fn next_frame(&mut self) -> Result<Next, u8> {
         loop {
-            if self.inbox.has_frame() {
-                return Ok(Next::Frame);
-            }
-            // Starts to take a large frame in, if that is what has begun.
-            match self.inbox.next() {
-                Ok(None) => {}
-                Ok(Some(_)) => unreachable!("it was just looked for"),
-                Err(why) => return Err(refused(why.0)),
+            if self.inbox.waiting() > 0 {
+                if self.inbox.has_frame() {
+                    return Ok(Next::Frame);
+                }
+                // Starts to take a large frame in, if that is what has begun.
+                match self.inbox.next() {
+                    Ok(None) => {}
+                    Ok(Some(_)) => unreachable!("it was just looked for"),
+                    Err(why) => return Err(refused(why.0)),
+                }
             }
             let (inbox, socket) = (std::cell::RefCell::new(&mut self.inbox), &self.socket);
             let filled = self.spin.wait(

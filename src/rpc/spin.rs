@@ -34,6 +34,11 @@ impl Spin {
         Spin { allowed: wanted && several_cpus(), credit: 0 }
     }
 
+    /// Whether the next wait begins with looking.
+    pub(super) fn looks(&self) -> bool {
+        self.allowed && self.credit >= BEGINS
+    }
+
     /// Looks with `ready` for a while, if that is worth it, and then waits with `sleep`.
     pub(super) fn wait<T>(
         &mut self,
@@ -44,7 +49,7 @@ impl Spin {
             return sleep();
         }
         let start = Instant::now();
-        if self.credit >= BEGINS {
+        if self.looks() {
             loop {
                 if let Some(found) = ready() {
                     self.credit = (self.credit + 1).min(MOST);

@@ -27,8 +27,10 @@ pub(super) struct Book {
     /// In the order in which they were made; those that are closed stay in it for a while.
     order: VecDeque<Ticket>,
     deadlines: VecDeque<(Instant, Ticket)>,
-    /// When the first of all open calls became that.
+    /// When the first of all open calls became that; only if it may run for so long.
     since: Option<Instant>,
+    /// There have been calls that may run for so long.
+    times_runs: bool,
 }
 
 pub(super) struct Entry {
@@ -50,7 +52,12 @@ pub(crate) enum Time {
 }
 
 /// An answer that cannot be.
-pub(super) struct NoSuchCall;
+#[derive(Debug)]
+pub(super) enum NotAnswerable {
+    NoSuchCall,
+    /// The call is here still.
+    Unsent,
+}
 
 impl Entry {
     fn runs(&self) -> Option<Duration> {
@@ -86,8 +93,12 @@ impl Book {
         match time {
             Time::Any => {}
             Time::Until(deadline) => self.deadlines.push_back((deadline, ticket)),
-            Time::Runs(_) if self.open == 1 => self.since = Some(Instant::now()),
-            Time::Runs(_) => {}
+            Time::Runs(_) => {
+                self.times_runs = true;
+                if self.open == 1 {
+                    self.since = Some(Instant::now());
+                }
+            }
         }
         ticket
     }
@@ -119,20 +130,23 @@ impl Book {
         None
     }
 
-    /// Where the call with a number was queued, if it is open.
-    pub(super) fn place_of(&self, call: u32) -> Option<Place> {
-        let entry = self.entries.get((call as usize).checked_sub(1)?)?;
-        entry.as_ref().map(|entry| entry.place)
-    }
-
-    /// Closes a call, by the number that an answer has.
-    pub(super) fn answered(&mut self, call: u32, style: Style) -> Result<Entry, NoSuchCall> {
-        let in_order = style == Style::Async || self.first().is_some_and(|t| t.call == call);
-        if call == 0 || !in_order {
-            return Err(NoSuchCall);
+    /// Closes a call, by the number that an answer has. `is_unsent` knows whether a call is
+    /// queued still.
+    pub(super) fn answered(
+        &mut self,
+        call: u32,
+        style: Style,
+        is_unsent: impl FnOnce(Place) -> bool,
+    ) -> Result<Entry, NotAnswerable> {
+        let index = (call as usize).checked_sub(1).ok_or(NotAnswerable::NoSuchCall)?;
+        let entry = self.entries.get_mut(index).ok_or(NotAnswerable::NoSuchCall)?;
+        if is_unsent(entry.as_ref().ok_or(NotAnswerable::NoSuchCall)?.place) {
+            return Err(NotAnswerable::Unsent);
         }
-        let place = self.entries.get_mut(call as usize - 1).ok_or(NoSuchCall)?;
-        let entry = place.take().ok_or(NoSuchCall)?;
+        if style == Style::Sync && self.first().is_none_or(|first| first.call != call) {
+            return Err(NotAnswerable::NoSuchCall);
+        }
+        let entry = self.entries[index].take().ok_or(NotAnswerable::NoSuchCall)?;
         self.closed(call);
         Ok(entry)
     }
@@ -151,7 +165,7 @@ impl Book {
         // Most calls are answered in order, so little stays behind.
         let before = self.order.front().copied();
         let first = self.first();
-        if first != before {
+        if self.times_runs && first != before {
             let runs = first.and_then(|t| self.get(t)).is_some_and(|e| e.runs().is_some());
             self.since = runs.then(Instant::now);
         }
@@ -237,7 +251,7 @@ mod tests {
         for _ in 0..10_000 {
             let (one, two) = (add(&mut book), add(&mut book));
             for ticket in [two, one] {
-                assert!(book.answered(ticket.call, Style::Async).is_ok());
+                assert!(book.answered(ticket.call, Style::Async, |_| false).is_ok());
             }
         }
         assert!(book.order.len() <= 4 * SLACK && book.deadlines.len() <= 4 * SLACK);

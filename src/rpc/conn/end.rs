@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{Shutdown, shutdown};
 
 use super::super::worker::Style;
-use super::hand_out::Inside;
+use super::inside::Inside;
 use super::{Conn, Reader, lock};
 use crate::error::{Ended, Error, Fault};
 use crate::lead::Seat;

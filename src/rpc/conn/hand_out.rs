@@ -6,8 +6,9 @@ use super::super::call::Complete;
 use super::super::frame::{Failed, Head, Kind};
 use super::super::inbox::Arrived;
 use super::super::worker::Style;
-use super::book::NoSuchCall;
-use super::{CALLING_BACK, Conn};
+use super::book::NotAnswerable;
+use super::inside::Inside;
+use super::{Conn, State};
 use crate::error::Fault;
 
 impl Conn {
@@ -79,15 +80,16 @@ impl Conn {
     /// Closes the call that is answered; who waits for it.
     fn answered(&self, head: Head) -> Result<Option<Arc<dyn Complete>>, Fault> {
         let mut state = self.state();
-        if let Some(place) = state.book.place_of(head.call)
-            && state.outbox.holds(place)
-        {
-            return Err(Fault::Protocol("an answer to a call that was not sent"));
-        }
-        let entry = state
-            .book
-            .answered(head.call, self.style)
-            .map_err(|NoSuchCall| Fault::Protocol("an answer to no open call"))?;
+        let State { book, outbox, .. } = &mut *state;
+        let entry = match book.answered(head.call, self.style, |place| outbox.holds(place)) {
+            Ok(entry) => entry,
+            Err(NotAnswerable::NoSuchCall) => {
+                return Err(Fault::Protocol("an answer to no open call"));
+            }
+            Err(NotAnswerable::Unsent) => {
+                return Err(Fault::Protocol("an answer to a call that was not sent"));
+            }
+        };
         if state.book.open() == 0 {
             state.window.all_answered();
         }
@@ -103,29 +105,6 @@ impl Conn {
     pub(super) fn report(&self, fault: Fault) {
         let _inside = Inside::of(self);
         self.handlers.error(fault.into());
-    }
-}
-
-/// Marks the thread as being in a callback, which must not wait for this connection.
-pub(crate) struct Inside;
-
-impl Inside {
-    pub(super) fn of(conn: &Conn) -> Inside {
-        let both = (std::ptr::from_ref(conn), conn.handlers.owner());
-        CALLING_BACK.with(|c| c.borrow_mut().push(both));
-        Inside
-    }
-
-    /// A callback of a pool that comes from none of its workers.
-    pub(crate) fn of_pool(pool: usize) -> Inside {
-        CALLING_BACK.with(|c| c.borrow_mut().push((std::ptr::null(), pool)));
-        Inside
-    }
-}
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        CALLING_BACK.with(|c| c.borrow_mut().pop());
     }
 }
 

@@ -15,6 +15,9 @@ use crate::lead::Seat;
 use crate::sys::fdpass;
 use crate::sys::ring::{self, Nonsense};
 
+/// The socket has no room for what is to be sent first.
+struct Blocked;
+
 /// Frames that the hub hands out before others have their turn. So many take much longer
 /// than to come back to them, and less than a millisecond if what they call does little.
 const TURN: usize = 256;
@@ -26,8 +29,12 @@ impl Conn {
         &self,
         sit: impl FnMut() -> Arc<Seat>,
         deadline: Option<Instant>,
-        done: impl FnMut() -> Option<T>,
+        mut done: impl FnMut() -> Option<T>,
     ) -> Option<T> {
+        if let Some(result) = done() {
+            // Nothing has been read for that, nor was to be.
+            return Some(result);
+        }
         let result = self.lead.wait_on(sit, deadline, done, |deadline| self.pump(deadline));
         self.arm_soon();
         result
@@ -70,7 +77,7 @@ impl Conn {
             if left == 0 {
                 return true;
             }
-            if reader.ended.is_some() || !self.fill(reader, false) {
+            if reader.ended.is_some() || !self.fill(reader) {
                 break;
             }
         }
@@ -101,25 +108,20 @@ impl Conn {
             self.settle_patiently(&mut reader, deadline);
             return;
         }
-        let state = self.state();
-        let waits_to_send = if state.is_worker_hungry()
-            || state.blocked
-            || state.refusal.is_some()
-            || deadline.is_some()
-        {
-            self.flush_with(state)
+        let waits_to_send = if deadline.is_some() {
+            self.flush_with(self.state())
         } else {
-            drop(state);
-            false
-        };
-        if deadline.is_none() && !waits_to_send {
-            if self.fill(&mut reader, true) {
-                // Most often it is what is waited for.
-                self.step(&mut reader);
+            match self.wait_to_read(&mut reader) {
+                Ok(true) => {
+                    // Most often it is what is waited for.
+                    self.step(&mut reader);
+                    return;
+                }
+                Ok(false) => return,
+                Err(Blocked) => true,
             }
-            return;
-        }
-        if self.fill(&mut reader, false) {
+        };
+        if self.fill(&mut reader) {
             return;
         }
         let events =
@@ -139,46 +141,66 @@ impl Conn {
         }
     }
 
-    /// Reads once. Whether something has come, the end included.
-    fn fill(&self, reader: &mut Reader, wait: bool) -> bool {
+    /// Reads once, without waiting. Whether something has come, the end included.
+    fn fill(&self, reader: &mut Reader) -> bool {
+        let position = reader.inbox.consumed();
+        if self.ring.get().is_some_and(|ring| ring.has(position)) {
+            return true;
+        }
+        let filled = reader.inbox.fill(self.child.stream(), false);
+        self.filled(reader, filled)
+    }
+
+    /// Waits until something is there to be read, and reads once. Whether something has
+    /// come, as in `fill`; it may be in the ring.
+    fn wait_to_read(&self, reader: &mut Reader) -> Result<bool, Blocked> {
         let Reader { inbox, spin, .. } = reader;
         let socket = self.child.stream();
         let ring = self.ring.get();
         let position = inbox.consumed();
+        if spin.looks() {
+            // Those who are to be sent something first are not to wait for that long.
+            let state = self.state();
+            let sends = state.is_worker_hungry() || state.blocked || state.refusal.is_some();
+            if sends && self.flush_with(state) {
+                return Err(Blocked);
+            }
+        }
         let inbox = std::cell::RefCell::new(inbox);
         let mut looks = 0;
-        let mut look = || {
+        let look = || {
             if let Some(ring) = ring {
                 if ring.has(position) {
-                    return Some(Ok(Filled::Some));
+                    return Some(Ok(Ok(Filled::Some)));
                 }
                 // Most comes through the ring, and a look there costs no system call.
                 looks += 1;
-                if wait && looks % 32 != 1 {
+                if looks % 32 != 1 {
                     return None;
                 }
             }
             match inbox.borrow_mut().fill(socket, false) {
                 Ok(Filled::Nothing) => None,
-                other => Some(other),
+                other => Some(Ok(other)),
             }
         };
-        let filled = if wait {
-            let sleep = || {
-                if self.flush_with(self.state()) {
-                    return Ok(Filled::Some);
-                }
-                if ring.is_some_and(|ring| !ring.sleep(position)) {
-                    return Ok(Filled::Some);
-                }
-                let filled = inbox.borrow_mut().fill(socket, true);
-                ring.inspect(|ring| ring.wake());
-                filled
-            };
-            spin.wait(look, sleep)
-        } else {
-            look().unwrap_or(Ok(Filled::Nothing))
+        let sleep = || {
+            if self.flush_with(self.state()) {
+                return Err(Blocked);
+            }
+            if ring.is_some_and(|ring| !ring.sleep(position)) {
+                return Ok(Ok(Filled::Some));
+            }
+            let filled = inbox.borrow_mut().fill(socket, true);
+            ring.inspect(|ring| ring.wake());
+            Ok(filled)
         };
+        let filled = spin.wait(look, sleep)?;
+        Ok(self.filled(reader, filled))
+    }
+
+    /// What came of reading. Whether anything did, the end included.
+    fn filled(&self, reader: &mut Reader, filled: Result<Filled, Bad>) -> bool {
         match filled {
             Ok(Filled::Some) => true,
             Ok(Filled::Nothing) => false,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::super::frame::{Frame, Kind};
 use super::super::worker::Style;
-use super::hand_out::Inside;
+use super::inside::Inside;
 use super::{Conn, State, Ticket, Time};
 use crate::error::Fault;
 

@@ -6,10 +6,10 @@ use std::sync::MutexGuard;
 use nix::sys::socket::{Shutdown, shutdown};
 
 use super::super::frame::{Frame, Kind, give_scratch};
-use super::super::outbox::Chunk;
 use super::super::refusal::Refusal;
 use super::super::worker::Style;
 use super::{Conn, State};
+use crate::sys::fdpass;
 
 impl Conn {
     /// Sends what is queued, as far as there is room, unless somebody is sending.
@@ -19,35 +19,50 @@ impl Conn {
 
     /// The same, for one who has the state already. Whether the socket has no room.
     pub(super) fn flush_with<'a>(&'a self, state: MutexGuard<'a, State>) -> bool {
-        if state.writing || state.held {
-            // That one looks again before it stops.
+        if state.writing || state.held || (state.outbox.is_empty() && !state.finishing) {
+            // One who writes looks again before he stops.
             return state.blocked;
         }
-        self.send(state, None)
+        self.send(state)
     }
 
-    /// Sends what is queued, after what is `first` and has been taken already. Nobody else
-    /// is sending. Whether the socket has no room.
-    pub(super) fn send<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-        mut first: Option<Chunk>,
-    ) -> bool {
+    /// Sends a frame that [may pass](super::super::outbox::Outbox::can_pass), and has been
+    /// told to: nobody else is sending.
+    pub(super) fn send_passing(&self, mut state: MutexGuard<'_, State>, frame: Frame) {
+        state.writing = true;
+        state.unsent = 0;
+        drop(state);
+        let done = fdpass::send_bytes(self.child.stream(), &frame.bytes, false);
+        let mut state = self.state();
+        state.writing = false;
+        let written = done.unwrap_or(0);
+        if written < frame.bytes.len() {
+            // Whatever the matter is, it is found again.
+            state.outbox.put_back_passed(frame, written);
+            self.send(state);
+            return;
+        }
+        if !state.outbox.is_empty() || state.finishing {
+            self.send(state);
+        } else {
+            drop(state);
+        }
+        give_scratch(frame.bytes);
+    }
+
+    /// Sends what is queued. Nobody else is sending. Whether the socket has no room.
+    fn send<'a>(&'a self, mut state: MutexGuard<'a, State>) -> bool {
         loop {
-            if first.is_none()
-                && state.finishing
-                && self.style == Style::Async
-                && !state.told_finish
-                && !state.cut_off
+            if state.finishing && self.style == Style::Async && !state.told_finish && !state.cut_off
             {
                 // Not the end of the stream: calls that are open can still be cancelled.
                 state.told_finish = true;
                 state.outbox.push(Frame::plain(Kind::Finish, 0, &()));
             }
-            if first.is_none() && state.cut_off {
+            if state.cut_off {
                 break;
             }
-            let Some(mut chunk) = first.take().or_else(|| state.outbox.take()) else { break };
+            let Some(mut chunk) = state.outbox.take() else { break };
             state.writing = true;
             state.unsent = 0;
             let fds = chunk.fds();

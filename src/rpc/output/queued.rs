@@ -24,7 +24,7 @@ impl Output {
     /// Sends as much as there is room for; whether that was all.
     pub(in super::super) fn drain(&self) -> bool {
         let mut pending = self.lock();
-        self.write(&mut pending, false, None);
+        self.write(&mut pending, false);
         pending.outbox.is_empty()
     }
 }
