@@ -134,7 +134,9 @@ impl Core {
                     noted.place = Place::Sent(Arc::clone(member), ticket);
                     let cancelled = noted.cancelled;
                     drop(noted);
-                    if !card.attended.load(Ordering::Acquire) {
+                    let attended =
+                        card.attended.load(Ordering::Acquire) || self.attendance.seems_attended();
+                    if !attended {
                         conn.arm();
                     }
                     if cancelled {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use super::attend::Attendance;
 use super::errand::Job;
 use super::member::Member;
 use super::scheduler::{Refusal, Refused, Scheduler, WorkerId};
@@ -24,6 +25,7 @@ pub(super) struct Core {
     pub(super) plan: Plan,
     pub(super) me: Weak<Core>,
     pub(super) begun: Instant,
+    pub(super) attendance: Arc<Attendance>,
     state: Mutex<State>,
 }
 
@@ -88,6 +90,7 @@ impl Core {
             plan,
             me: me.clone(),
             begun: Instant::now(),
+            attendance: Attendance::new(me.clone()),
             state: Mutex::new(state),
         })
     }

@@ -76,6 +76,8 @@ pub(super) struct Wishes {
     pub(super) priority: i32,
     pub(super) retries: u32,
     pub(super) time: Option<Duration>,
+    /// Whoever makes it will read what its worker says.
+    pub(super) attended: bool,
 }
 
 impl Card {
@@ -126,7 +128,7 @@ impl<R: Send + 'static> Errand<R> {
             core: Arc::clone(core),
             time: wishes.time,
             priority: wishes.priority,
-            attended: AtomicBool::new(matches!(goal, Goal::Slot(_))),
+            attended: AtomicBool::new(wishes.attended || matches!(goal, Goal::Slot(_))),
             noted: Mutex::new(noted),
         };
         Arc::new_cyclic(|me| Errand { card, goal, decode, me: me.clone() })

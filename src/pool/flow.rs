@@ -1,10 +1,11 @@
 //! The calls of a map: made as there is use for them, and their results as they come.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 
+use super::attend::Reading;
 use super::core::{Core, Full};
 use super::errand::{Errand, Goal, Job, Sink, Wishes};
 use super::handle::frame;
@@ -12,10 +13,13 @@ use crate::error::Error;
 use crate::lead::Seat;
 use crate::rpc::pooled::Speech;
 
+/// Results that are handed out before more is read.
+const BATCH: usize = 128;
+
 /// Where results arrive, in whatever order.
 struct Arrivals<R> {
-    /// There are some.
-    any: AtomicBool,
+    /// How many there are.
+    count: AtomicUsize,
     state: Mutex<Arrived<R>>,
 }
 
@@ -26,6 +30,10 @@ struct Arrived<R> {
 }
 
 impl<R> Arrivals<R> {
+    fn count(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Arrived<R>> {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
@@ -35,7 +43,7 @@ impl<R: Send> Sink<R> for Arrivals<R> {
     fn put(&self, index: u64, outcome: Result<R, Error>) {
         let mut state = self.lock();
         state.results.push_back((index, outcome));
-        self.any.store(true, Ordering::Release);
+        self.count.store(state.results.len(), Ordering::Release);
         let (seat, waker) = (state.seat.take(), state.waker.take());
         drop(state);
         if let Some(seat) = seat {
@@ -61,6 +69,8 @@ pub(super) struct Flow<I, A: 'static, R: 'static, E: 'static> {
     made: u64,
     /// Those of them of which the results have not been taken.
     open: u64,
+    /// How many there may be, as of when results were taken last.
+    window: u64,
 }
 
 impl<I, A, R, E> Flow<I, A, R, E>
@@ -76,15 +86,16 @@ where
             speech,
             items: Some(items),
             held: None,
-            arrivals: Arc::new(Arrivals { any: AtomicBool::new(false), state: Mutex::new(state) }),
+            arrivals: Arc::new(Arrivals { count: AtomicUsize::new(0), state: Mutex::new(state) }),
             ready: VecDeque::new(),
             made: 0,
             open: 0,
+            window: 0,
         }
     }
 
     /// Makes a call of the next item; whether there was one, and room.
-    fn make_one(&mut self, full: Full) -> bool {
+    fn make_one(&mut self, full: Full, attended: bool) -> bool {
         let (index, errand) = match self.held.take() {
             Some(held) => (self.made, held),
             None => {
@@ -104,7 +115,8 @@ where
                 };
                 let goal = Goal::Sink(Arc::clone(&self.arrivals) as _, index);
                 let decode = self.speech.decode_reply;
-                (index, Errand::new(&self.core, frame, Wishes::default(), goal, decode))
+                let wishes = Wishes { attended, ..Wishes::default() };
+                (index, Errand::new(&self.core, frame, wishes, goal, decode))
             }
         };
         match self.core.submit(Arc::clone(&errand) as Arc<dyn Job>, full) {
@@ -121,45 +133,62 @@ where
     }
 
     /// Makes calls until there are `most` on their way, as long as nothing has come.
-    fn make(&mut self, most: u64) {
-        while self.open < most && self.make_one(Full::Refuse) {
-            if self.ready.is_empty() && self.arrivals.any.load(Ordering::Acquire) {
+    fn make(&mut self, most: u64, attended: bool) {
+        while self.open < most && self.make_one(Full::Refuse, attended) {
+            if self.ready.is_empty() && self.arrivals.count() > 0 {
                 break;
             }
         }
     }
 
-    /// Takes what has come; without anything, waits for it, or has `waker` woken.
-    fn collect(&mut self, waker: Option<&Waker>) -> Poll<()> {
-        if self.open == 0 && self.held.is_some() && waker.is_none() {
+    /// Takes what has come; whether there is anything.
+    fn take(&mut self, arrived: &mut Arrived<R>) -> bool {
+        self.ready.append(&mut arrived.results);
+        self.arrivals.count.store(0, Ordering::Release);
+        self.open -= self.ready.len() as u64;
+        !self.ready.is_empty()
+    }
+
+    /// Takes what has come; without anything, reads what the workers say, and waits for it.
+    fn wait(&mut self) {
+        if self.open == 0 && self.held.is_some() {
             // Others have filled the queue.
-            self.make_one(Full::Wait);
+            self.make_one(Full::Wait, true);
         }
+        let (core, arrivals) = (Arc::clone(&self.core), Arc::clone(&self.arrivals));
+        let mut reading = Reading::begin(&core);
         loop {
-            let mut state = self.arrivals.lock();
-            if !state.results.is_empty() {
-                self.ready.append(&mut state.results);
-                self.arrivals.any.store(false, Ordering::Release);
-                self.open -= self.ready.len() as u64;
-                return Poll::Ready(());
+            let more = reading.as_mut().is_some_and(|r| r.read(|| arrivals.count() >= BATCH));
+            let mut arrived = arrivals.lock();
+            if self.take(&mut arrived) {
+                return;
             }
-            match waker {
-                None => {
-                    let seat = Seat::new();
-                    state.seat = Some(Arc::clone(&seat));
-                    drop(state);
-                    seat.sleep(None);
-                }
-                Some(waker) => {
-                    state.waker = Some(waker.clone());
-                    drop(state);
-                    if self.open == 0 {
-                        self.core.wake_for_room(waker);
-                    }
-                    return Poll::Pending;
-                }
+            if more {
+                continue;
+            }
+            let seat = Seat::new();
+            arrived.seat = Some(Arc::clone(&seat));
+            drop(arrived);
+            match &mut reading {
+                Some(reading) => reading.sleep(&seat),
+                None => seat.sleep(None),
             }
         }
+    }
+
+    /// Takes what has come; without anything, has `waker` woken.
+    fn poll(&mut self, waker: &Waker) -> Poll<()> {
+        let arrivals = Arc::clone(&self.arrivals);
+        let mut arrived = arrivals.lock();
+        if self.take(&mut arrived) {
+            return Poll::Ready(());
+        }
+        arrived.waker = Some(waker.clone());
+        drop(arrived);
+        if self.open == 0 {
+            self.core.wake_for_room(waker);
+        }
+        Poll::Pending
     }
 
     /// The next result of any item. `extra` results are kept back, and count as calls.
@@ -169,10 +198,12 @@ where
         waker: Option<&Waker>,
     ) -> Poll<Option<(u64, Result<R, Error>)>> {
         loop {
-            let window = self.core.window();
+            if self.ready.is_empty() {
+                self.window = self.core.window();
+            }
             // Whoever has results to hand out should not wait for items first.
-            let most = if self.ready.is_empty() { window } else { window / 2 };
-            self.make(most.saturating_sub(extra + self.ready.len() as u64));
+            let most = if self.ready.is_empty() { self.window } else { self.window / 2 };
+            self.make(most.saturating_sub(extra + self.ready.len() as u64), waker.is_none());
             if let Some(result) = self.ready.pop_front() {
                 return Poll::Ready(Some(result));
             }
@@ -181,11 +212,13 @@ where
             }
             if self.open == 0 && self.held.is_none() {
                 // Room for none beside what is kept back: one has to go on.
-                self.make(1);
+                self.make(1, waker.is_none());
                 continue;
             }
-            if self.collect(waker).is_pending() {
-                return Poll::Pending;
+            match waker {
+                None => self.wait(),
+                Some(waker) if self.poll(waker).is_pending() => return Poll::Pending,
+                Some(_) => {}
             }
         }
     }

@@ -27,6 +27,7 @@ impl Core {
         let conns: Vec<_> = {
             let mut state = self.lock();
             state.armed = None;
+            self.attendance.reset();
             state.everybody().filter_map(|m| m.conn().map(Arc::clone)).collect()
         };
         for conn in conns {
@@ -225,7 +226,7 @@ impl Core {
 }
 
 impl State {
-    fn everybody(&self) -> impl Iterator<Item = &Arc<Member>> {
+    pub(super) fn everybody(&self) -> impl Iterator<Item = &Arc<Member>> {
         self.members.iter().flatten().chain(&self.spares)
     }
 }

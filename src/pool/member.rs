@@ -155,6 +155,10 @@ impl Overseer for Overseen {
         });
     }
 
+    fn is_attended(&self) -> bool {
+        self.core.upgrade().is_some_and(|core| core.attendance.is_attended())
+    }
+
     fn last_words(&self) -> Option<Arc<str>> {
         let member = self.member.upgrade()?;
         let tail = member.tail.get()?;

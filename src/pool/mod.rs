@@ -5,6 +5,7 @@
 //! or none yet: pure) -> `carry.rs` (does what was decided) -> `member.rs` (one worker) ->
 //! its connection, in `rpc`, and back to `errand.rs`.
 
+mod attend;
 mod builder;
 mod carry;
 mod core;

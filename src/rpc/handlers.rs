@@ -21,6 +21,8 @@ pub(crate) trait Overseer: Send + Sync {
     fn ready(&self);
     /// It wants no more calls.
     fn retires(&self);
+    /// Somebody reads what it says, and has the hub look out for more after that.
+    fn is_attended(&self) -> bool;
     /// The end of what it wrote to standard error; it has ended.
     fn last_words(&self) -> Option<Arc<str>>;
     /// The process has ended, and its calls have been told. Why, unless it was to.
@@ -79,6 +81,11 @@ impl Handlers {
     /// The worker is looked after by a pool.
     pub(super) fn is_overseen(&self) -> bool {
         self.overseer.is_some()
+    }
+
+    /// A thread that uses the pool reads what the worker says.
+    pub(super) fn is_attended(&self) -> bool {
+        self.overseer.as_ref().is_some_and(|overseer| overseer.is_attended())
     }
 
     /// Tells a pool; an error if there is none.

@@ -59,12 +59,34 @@ impl Conn {
     /// One turn of the hub, on which other connections wait: what is left comes with the
     /// next one.
     pub(super) fn take_turn(&self) {
-        if !self.is_calling_back() {
-            self.lead.poll(|| {
-                self.drain(&mut lock(&self.reader), TURN);
-            });
+        if self.is_calling_back() || self.is_left_to_another() {
+            return;
+        }
+        self.lead.poll(|| {
+            self.drain(&mut lock(&self.reader), TURN);
+        });
+        if !self.is_left_to_another() {
             self.arm_by(Duration::ZERO);
         }
+    }
+
+    /// Somebody reads, and will have the hub look out; but the end of the process is for
+    /// whoever learns of it.
+    fn is_left_to_another(&self) -> bool {
+        self.handlers.is_attended() && lock(&self.exit).is_none()
+    }
+
+    /// Hands out what has arrived, up to `most` frames, without waiting; whether there may
+    /// be more. For one who comes back for the rest, or has the hub look out: it does not
+    /// meanwhile.
+    pub(crate) fn hand_out_here(&self, most: usize) -> bool {
+        let mut more = false;
+        self.lead.poll(|| {
+            self.set_interest(|interest| interest.read = false);
+            self.ring.get().inspect(|ring| ring.wake());
+            more = self.drain(&mut lock(&self.reader), most);
+        });
+        more
     }
 
     /// Hands out up to `most` frames, without waiting; whether there may be more.

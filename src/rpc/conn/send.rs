@@ -13,7 +13,7 @@ use crate::sys::fdpass;
 
 impl Conn {
     /// Sends what is queued, as far as there is room, unless somebody is sending.
-    pub(in super::super) fn flush(&self) {
+    pub(crate) fn flush(&self) {
         self.flush_with(self.state());
     }
 

@@ -1,0 +1,189 @@
+//! Who reads while a thread takes the results of a map: that thread, and the hub keeps out.
+//! Two threads, one of which hands out results while the other makes the next calls, would
+//! spend most of their time waiting for each other's locks.
+//!
+//! ```text
+//!            wants results               nothing has come
+//!  AWAY ───────────────────▶ READING ───────────────────────▶ ASLEEP: the hub looks out,
+//!   │ ▲                        │  ▲                           and reads
+//!   │ └───── has some ─────────┘  └─────────── rung ───────────────┘
+//!   └ longer than `AWAY`: the hub looks out, and reads
+//! ```
+//!
+//! What must hold: whenever nobody is reading, each connection is watched by the hub, or
+//! will be within `AWAY`. So whoever falls asleep first says that it is not reading any
+//! more, and then has all of them watched; and the hub, when it has read, asks whether
+//! somebody reads after it has given up the lead. All code of the user's but callbacks
+//! (items of a map are made by it) runs while the thread is away.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::{Duration, Instant};
+
+use super::core::Core;
+use crate::hub::Timed;
+use crate::lead::Seat;
+use crate::rpc::pooled::Conn;
+
+/// For so long nobody may read, before the hub does: a thread that takes results is back
+/// much sooner, most often.
+const AWAY: Duration = Duration::from_micros(300);
+/// Frames of one worker that are handed out before those of others.
+const TURN: usize = 64;
+/// With more workers, the hub knows better which of them has said something.
+const FEW: usize = 64;
+
+pub(super) struct Attendance {
+    core: Weak<Core>,
+    /// Somebody is reading, as far as one can see.
+    any: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Threads that are reading.
+    reading: usize,
+    /// How often one has gone away; and how often, when the hub looked last.
+    gone: u64,
+    seen: u64,
+    /// The hub will look.
+    timed: bool,
+}
+
+impl Attendance {
+    pub(super) fn new(core: Weak<Core>) -> Arc<Attendance> {
+        Arc::new(Attendance { core, any: AtomicBool::new(false), state: Mutex::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.lock();
+        change(&mut state);
+        self.any.store(state.reading > 0, Ordering::Release);
+    }
+
+    /// Somebody reads, and sees to it that somebody does after that.
+    pub(super) fn is_attended(&self) -> bool {
+        self.lock().reading > 0
+    }
+
+    /// The same, or somebody has just stopped, and has all connections watched now.
+    pub(super) fn seems_attended(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
+    /// Forgets threads of another process, of which this one is a fork.
+    pub(super) fn reset(&self) {
+        self.change(|state| *state = State::default());
+    }
+}
+
+impl Timed for Attendance {
+    fn hub_timer(self: Arc<Attendance>) {
+        let Some(core) = self.core.upgrade() else { return };
+        let again = {
+            let mut state = self.lock();
+            // Whoever is reading asks for the hub when it goes away.
+            if state.reading > 0 {
+                state.timed = false;
+                return;
+            }
+            let again = state.seen != state.gone;
+            state.seen = state.gone;
+            again
+        };
+        if again && core.look_after_readers() {
+            return;
+        }
+        self.lock().timed = false;
+        core.have_all_watched();
+    }
+}
+
+impl Core {
+    fn conns(&self) -> Vec<Arc<Conn>> {
+        self.lock().everybody().filter_map(|member| member.conn().map(Arc::clone)).collect()
+    }
+
+    /// There may be more of them than whoever asks knows.
+    fn have_all_watched(&self) {
+        for conn in self.conns() {
+            conn.flush();
+            conn.arm();
+        }
+    }
+
+    /// Has the hub see whether somebody still reads. Whether it will.
+    fn look_after_readers(&self) -> bool {
+        let timed: Weak<Attendance> = Arc::downgrade(&self.attendance);
+        self.home.hub().is_ok_and(|hub| {
+            hub.at(Instant::now() + AWAY, timed);
+            true
+        })
+    }
+}
+
+/// This thread reads, until it is dropped.
+pub(super) struct Reading<'a> {
+    core: &'a Core,
+    conns: Vec<Arc<Conn>>,
+    /// Whose turn it is.
+    turn: usize,
+}
+
+impl<'a> Reading<'a> {
+    /// Nothing where the thread must not wait, or where there is too much to look at.
+    pub(super) fn begin(core: &'a Core) -> Option<Reading<'a>> {
+        if core.is_calling_back() {
+            return None;
+        }
+        let conns = core.conns();
+        if conns.len() > FEW {
+            return None;
+        }
+        core.attendance.change(|state| state.reading += 1);
+        Some(Reading { core, conns, turn: 0 })
+    }
+
+    /// Hands out what has come, until that is `enough`. Whether there may be more.
+    pub(super) fn read(&mut self, enough: impl Fn() -> bool) -> bool {
+        let mut more = false;
+        for _ in 0..self.conns.len() {
+            let conn = &self.conns[self.turn % self.conns.len()];
+            self.turn += 1;
+            more |= conn.hand_out_here(TURN);
+            if enough() {
+                return true;
+            }
+        }
+        more
+    }
+
+    /// Sleeps until `seat` is rung.
+    pub(super) fn sleep(&mut self, seat: &Seat) {
+        self.core.attendance.change(|state| state.reading -= 1);
+        self.core.have_all_watched();
+        seat.sleep(None);
+        self.core.attendance.change(|state| state.reading += 1);
+        self.conns = self.core.conns();
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        let mut ask = false;
+        self.core.attendance.change(|state| {
+            state.reading -= 1;
+            state.gone += 1;
+            ask = state.reading == 0 && !std::mem::replace(&mut state.timed, true);
+        });
+        if ask && !self.core.look_after_readers() {
+            self.core.attendance.change(|state| state.timed = false);
+            self.core.have_all_watched();
+        }
+    }
+}
