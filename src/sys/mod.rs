@@ -18,6 +18,7 @@ pub(crate) mod init;
 pub(crate) mod memfd;
 pub(crate) mod origin;
 pub(crate) mod pidfd;
+pub(crate) mod prefault;
 #[cfg(feature = "tokio")]
 pub(crate) mod readiness;
 pub(crate) mod reexec;
