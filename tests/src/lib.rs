@@ -6,6 +6,7 @@
 pub mod block_on;
 pub mod false_worker;
 pub mod forge;
+pub mod groups;
 pub mod hear;
 pub mod ledger;
 pub mod logged;
@@ -16,6 +17,7 @@ pub mod proc;
 pub mod program;
 pub mod pty;
 pub mod report;
+pub mod turnstile;
 
 use std::collections::BTreeSet;
 use std::process::{Command, ExitStatus, Output, Stdio};

@@ -1,11 +1,11 @@
 //! Where a process runs: on which CPUs, in which control group.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 use offshoot::{Error, Process};
+use offshoot_tests::groups::Group;
 use offshoot_tests::{DEADLINE, within};
 
 offshoot::early!();
@@ -82,36 +82,13 @@ fn groups_that_there_are_not_are_errors() {
     });
 }
 
-/// A group of this test, removed with it.
-struct Group(PathBuf);
-
-impl Group {
-    /// Where groups cannot be made, says so.
-    fn new() -> Option<Group> {
-        let path = Path::new("/sys/fs/cgroup").join(format!("offshoot-{}", std::process::id()));
-        let made = fs::create_dir(&path);
-        if let Err(error) = &made {
-            eprintln!("skipped: no control group can be made: {error}");
-        }
-        let group = Group(path);
-        (made.is_ok() && group.0.join("cgroup.procs").exists()).then_some(group)
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
-    }
-}
-
 #[test]
 fn a_process_is_moved_to_a_real_group() {
     within(DEADLINE, || {
-        let Some(group) = Group::new() else { return };
-        let rpc = new().cgroup(&group.0).rpc(place).start().unwrap();
+        let Some(group) = Group::unified() else { return };
+        let rpc = new().cgroup(group.path()).rpc(place).start().unwrap();
         let (_, groups) = rpc.call(()).wait().unwrap();
-        let name = group.0.file_name().unwrap().to_str().unwrap();
-        assert!(groups.lines().any(|line| line.ends_with(&format!("/{name}"))), "{groups}");
+        assert!(group.is_named_in(&groups), "{groups}");
         rpc.finish().unwrap();
     });
 }

@@ -26,6 +26,7 @@ pub(super) struct Book {
     serial: u64,
     /// In the order in which they were made; those that are closed stay in it for a while.
     order: VecDeque<Ticket>,
+    /// The earliest first.
     deadlines: VecDeque<(Instant, Ticket)>,
     /// When the first of all open calls became that; only if it may run for so long.
     since: Option<Instant>,
@@ -92,7 +93,11 @@ impl Book {
         self.order.push_back(ticket);
         match time {
             Time::Any => {}
-            Time::Until(deadline) => self.deadlines.push_back((deadline, ticket)),
+            Time::Until(deadline) => {
+                // Most often it is the latest of all.
+                let at = self.deadlines.partition_point(|(earlier, _)| *earlier <= deadline);
+                self.deadlines.insert(at, (deadline, ticket));
+            }
             Time::Runs(_) => {
                 self.times_runs = true;
                 if self.open == 1 {

@@ -94,9 +94,15 @@ impl Conn {
             state.window.all_answered();
         }
         let stuck = self.note_stuck(&mut state, entry.slot.is_none());
+        // The next one's time begins, and may be shorter.
+        let due = state.timer_to_set();
         self.tell_room(state);
         if stuck {
             self.look_after_stuck();
+        }
+        if let Some(due) = due {
+            // Without a hub, whoever waits keeps the time.
+            let _ = self.set_timer(due);
         }
         Ok(entry.slot)
     }

@@ -37,7 +37,8 @@ impl Conn {
         let (asked, stuck) = {
             let mut state = self.state();
             state.writing = false;
-            let asked = state.timer_set || state.send_asked || state.look_asked;
+            let timed = state.timer_at.take().is_some();
+            let asked = timed || state.send_asked || state.look_asked;
             (asked, state.stuck.is_some())
         };
         self.mark.renew();

@@ -32,7 +32,11 @@ impl Conn {
         let Some(place) = state.book.get(ticket).map(|entry| entry.place) else { return };
         if state.outbox.take_out(place) {
             state.book.remove(ticket);
+            let due = state.timer_to_set();
             self.tell_room(state);
+            if let Some(due) = due {
+                let _ = self.set_timer(due);
+            }
         } else if self.style == Style::Sync && first == Some(ticket) {
             let timed_out = matches!(fault, Fault::Timeout);
             let why = if timed_out { "a call timed out" } else { "a call was cancelled" };

@@ -51,7 +51,8 @@ pub(super) struct State {
     pub(super) ready: bool,
     /// It has not been told what it is: that goes with its first call.
     pub(super) held: bool,
-    pub(super) timer_set: bool,
+    /// When the hub will look for calls that are late.
+    pub(super) timer_at: Option<Instant>,
     pub(super) ring_offered: bool,
     /// Why the process was killed, and which call is to blame.
     pub(super) killed: Option<&'static str>,
@@ -73,6 +74,14 @@ impl State {
     /// Few of the open calls have been sent, so the worker may be idle soon.
     pub(super) fn is_worker_hungry(&self) -> bool {
         2 * self.unsent >= self.book.open()
+    }
+
+    /// When the hub is to be asked to look for calls that are late, if it will not do so
+    /// before that.
+    pub(super) fn timer_to_set(&mut self) -> Option<Instant> {
+        let next = self.book.next_deadline()?;
+        let sooner = self.timer_at.is_none_or(|at| next < at);
+        sooner.then(|| *self.timer_at.insert(next))
     }
 
     /// When to look again whether something has to be sent.

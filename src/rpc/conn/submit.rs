@@ -87,8 +87,7 @@ impl Conn {
         state.unsent += 1;
         let set_timer = match time {
             Time::Any => None,
-            _ if std::mem::replace(&mut state.timer_set, true) => None,
-            _ => state.book.next_deadline(),
+            _ => state.timer_to_set(),
         };
         let now = state.book.open() <= AT_ONCE
             || state.outbox.bytes() >= WORTH_SENDING

@@ -155,9 +155,10 @@ impl Timed for Conn {
         self.end_stuck();
         let (overdue, again, (send, send_later)) = {
             let mut state = self.state();
-            state.timer_set = false;
+            let now = Instant::now();
+            state.timer_at = state.timer_at.filter(|at| *at > now);
             let again = state.refusal.is_some();
-            (state.book.overdue(Instant::now()), again, state.asked_to_send())
+            (state.book.overdue(now), again, state.asked_to_send())
         };
         if again || send || send_later.is_some_and(|time| self.set_timer(time).is_err()) {
             self.flush();
@@ -165,12 +166,7 @@ impl Timed for Conn {
         for ticket in overdue {
             self.cancel(ticket, Fault::Timeout);
         }
-        let next = {
-            let mut state = self.state();
-            let next = state.book.next_deadline().filter(|_| !state.timer_set);
-            state.timer_set |= next.is_some();
-            next
-        };
+        let next = self.state().timer_to_set();
         if let Some(next) = next {
             // There is a hub: this is its thread.
             let _ = self.set_timer(next);
