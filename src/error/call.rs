@@ -37,7 +37,8 @@ pub(crate) enum Fault {
     #[error("the worker dropped the call's `Done` without completing it")]
     Unanswered,
     #[error(
-        "this would wait for ever: it is called by a callback of the very `Rpc` that it waits for"
+        "this would wait for ever: it is called by a callback of the very `Rpc`, or pool, that it \
+         waits for"
     )]
     WouldDeadlock,
     #[error("a worker sent an event, and there is no `on_event` for it")]
@@ -49,8 +50,8 @@ pub(crate) enum Fault {
     #[error("the pool takes no more calls: it was finished, or killed")]
     PoolEnded,
     #[error(
-        "the pool is broken: {failures} workers in a row died before they were ready; the last \
-         one: {why}"
+        "the pool is broken: workers died before they were ready, {failures} in a row; the last \
+         one: {why}; `reload` begins anew"
     )]
     PoolBroken { failures: u32, why: Arc<str>, init: bool },
 }
@@ -99,7 +100,7 @@ impl From<Fault> for Error {
 }
 
 impl Error {
-    fn fault(&self) -> Option<&Fault> {
+    pub(crate) fn fault(&self) -> Option<&Fault> {
         match &*self.kind {
             Kind::Call(fault) => Some(fault),
             _ => None,

@@ -6,6 +6,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use tracing::{Dispatch, dispatcher};
+
 use super::core::{Complaints, Core, Plan};
 use super::handle::Pool;
 use super::member::Member;
@@ -238,7 +240,9 @@ impl<A: 'static, R: Send + 'static, E: Send + 'static> PoolBuilder<A, R, E> {
     ///
     /// # Errors
     /// As [`Process::fork`] and [`RpcBuilder::start`](crate::RpcBuilder::start), but for
-    /// what goes wrong in a worker, which `on_error` and the calls are told.
+    /// what goes wrong in a worker, which `on_error` and the calls are told. Arguments of
+    /// options that make no sense anywhere (no CPU, a relative path of a control group) are
+    /// errors here.
     pub fn build(self) -> Result<Pool<A, R, E>, Error> {
         let home = home::current()?;
         let template = match self.template {
@@ -249,9 +253,14 @@ impl<A: 'static, R: Send + 'static, E: Send + 'static> PoolBuilder<A, R, E> {
         let mut terms = self.terms;
         terms.max_concurrent = u32::try_from(self.rules.load).unwrap_or(u32::MAX);
         let keep_after_panic = terms.limits.keep_after_panic;
+        let forward_logs = terms.forward_logs;
         let made = terms.plan()?;
         let speech = made.speech;
         let steps = self.steps;
+        let prepare = move |process| steps.iter().fold(process, |process, step| step(process));
+        // What can be known before any process is made.
+        prepare(template.fork()?).queue().check()?;
+        let log_to = forward_logs.then(|| dispatcher::get_default(Dispatch::clone));
         let on_event = self.on_event.map(|on_event| {
             let on_event = Arc::new(Mutex::new(on_event));
             let each = move |member: Weak<Member>| {
@@ -266,9 +275,8 @@ impl<A: 'static, R: Send + 'static, E: Send + 'static> PoolBuilder<A, R, E> {
         });
         let plan = Plan {
             launcher: made.launcher,
-            prepare: Box::new(move |process| {
-                steps.iter().fold(process, |process, step| step(process))
-            }),
+            prepare: Box::new(prepare),
+            log_to,
             on_event,
             on_error: self.on_error.map(Complaints::new),
             time: self.timeout,

@@ -52,7 +52,8 @@ impl Core {
             state.steps = steps;
         }
         let levels = state.levels(now);
-        let mut next = state.scheduler.next_tick();
+        let next = state.scheduler.next_tick();
+        let mut next = next.into_iter().chain(state.levels_due()).min();
         if state.owed_spares > 0 {
             // Not by whoever makes a call, and not while that is on its way.
             let then = now + SPARES_AFTER;
@@ -63,14 +64,14 @@ impl Core {
             state.armed = arm;
         }
         let waits = !(state.room.is_empty() && state.room_wakers.is_empty());
-        let has_room = waits && (state.over || state.scheduler.is_broken() || state.has_room());
+        let has_room = waits && (state.scheduler.is_closed() || state.has_room());
         let (seats, wakers) = match has_room {
             true => (state.room.clone(), std::mem::take(&mut state.room_wakers)),
             false => Default::default(),
         };
         drop(state);
-        if let Some((counts, queued)) = levels {
-            observe::levels(self.plan.launcher.name, &counts, queued);
+        if let Some((before, now)) = levels {
+            observe::levels(self.plan.launcher.name, &before, &now);
         }
         if let Some(time) = arm {
             self.arm(time);
@@ -96,7 +97,7 @@ impl Core {
                     state.stats.failed.count(&fault);
                     fault
                 };
-                job.refuse(fault);
+                self.turn_away(&*job, fault);
             }
             Step::Over => self.is_over(),
         }

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use tracing::Dispatch;
+
 use super::attend::Attendance;
 use super::errand::Job;
 use super::member::Member;
@@ -34,6 +36,8 @@ pub(super) struct Plan {
     pub(super) launcher: Launcher,
     /// Steps that each worker's process takes beside those of its template.
     pub(super) prepare: Box<dyn Fn(Process) -> Process + Send + Sync>,
+    /// The program's subscriber, for what workers log; whoever starts one may have another.
+    pub(super) log_to: Option<Dispatch>,
     pub(super) on_event: Option<Box<dyn Fn(Weak<Member>) -> OnEvent + Send + Sync>>,
     pub(super) on_error: Option<Complaints>,
     pub(super) time: Option<Duration>,
@@ -122,7 +126,13 @@ impl Core {
                     job = back;
                     self.wait_for_room(state);
                 }
-                Err((_, fault)) => return Err(fault.into()),
+                Err((back, fault)) => {
+                    // What has no room may be tried again.
+                    if !matches!(fault, Fault::Full) || full == Full::Wait {
+                        back.card().not_taken(&fault);
+                    }
+                    return Err(fault.into());
+                }
             }
         }
     }
@@ -155,10 +165,10 @@ impl Core {
         self.lock().room.retain(|s| !Arc::ptr_eq(s, &seat));
     }
 
-    /// Has `waker` woken when there may be room.
+    /// Has `waker` woken when there may be room, or there will be none.
     pub(super) fn wake_for_room(&self, waker: &Waker) {
         let mut state = self.lock();
-        if state.over || state.has_room() || state.scheduler.is_broken() {
+        if state.scheduler.is_closed() || state.has_room() {
             drop(state);
             waker.wake_by_ref();
         } else if !state.room_wakers.iter().any(|w| w.will_wake(waker)) {
@@ -199,6 +209,7 @@ impl Core {
             idle: counts.idle,
             busy: counts.busy,
             retiring: counts.retiring,
+            dying: counts.down,
             spares: counts.spares,
             queued: state.scheduler.queued(),
             running: state.running,

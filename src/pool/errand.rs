@@ -81,6 +81,11 @@ pub(super) struct Wishes {
 }
 
 impl Card {
+    /// The pool does not take it: whoever looks on is told.
+    pub(super) fn not_taken(&self, fault: &Fault) {
+        observe::not_taken(&self.note().span, fault);
+    }
+
     pub(super) fn note(&self) -> MutexGuard<'_, Noted> {
         self.noted.lock().unwrap_or_else(|e| e.into_inner())
     }

@@ -172,10 +172,11 @@ impl<A, R, E> Pool<A, R, E> {
     /// (`on_destroy`.)
     ///
     /// # Errors
-    /// [`is_deadlock`](Error::is_deadlock) in a callback of this pool;
-    /// [`is_not_owner`](Error::is_not_owner) in a fork of the program.
+    /// [`is_deadlock`](Error::is_deadlock) in a callback of this pool,
+    /// [`is_not_owner`](Error::is_not_owner) in a fork of the program: then nothing is
+    /// changed.
     pub fn finish(&self) -> Result<Stats, Error> {
-        self.core.check()?;
+        self.core.check_to_wait()?;
         self.core.drain();
         self.core.wait_for_end()?;
         Ok(self.stats())
@@ -197,8 +198,9 @@ impl<A, R, E> Pool<A, R, E> {
     }
 
     /// Ends all workers at once, whatever they do. Calls that they were running fail as
-    /// with any death, and those that wait with
-    /// [`is_pool_ended`](Error::is_pool_ended); no more calls are taken.
+    /// with any death, and those that wait, be it in a worker, with
+    /// [`is_pool_ended`](Error::is_pool_ended); no more calls are taken. It does not wait for
+    /// the workers' end: [`finish`](Pool::finish) does.
     ///
     /// # Errors
     /// [`is_not_owner`](Error::is_not_owner) in a fork of the program.

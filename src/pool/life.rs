@@ -20,6 +20,12 @@ impl Core {
         if self.mark.is_here() { Ok(()) } else { self.take_over() }
     }
 
+    /// The same; and unless this thread would wait for itself.
+    pub(super) fn check_to_wait(&self) -> Result<(), Error> {
+        self.check()?;
+        if self.is_calling_back() { Err(Fault::WouldDeadlock.into()) } else { Ok(()) }
+    }
+
     /// Takes the pool over from the process that this one was forked from, if that has
     /// ended.
     fn take_over(&self) -> Result<(), Error> {
@@ -78,7 +84,7 @@ impl Core {
             conn.end_now("its pool was killed");
         }
         for (_, job) in queued {
-            job.refuse(Fault::PoolEnded);
+            self.turn_away(&*job, Fault::PoolEnded);
         }
         for member in unmade {
             self.not_made(&member, Fault::PoolEnded.into(), now);
@@ -208,10 +214,7 @@ impl Core {
 
     /// Waits until nothing is left.
     pub(super) fn wait_for_end(&self) -> Result<(), Error> {
-        self.check()?;
-        if self.is_calling_back() {
-            return Err(Fault::WouldDeadlock.into());
-        }
+        self.check_to_wait()?;
         let seat = Seat::new();
         loop {
             let mut state = self.lock();

@@ -27,6 +27,8 @@ pub(super) struct Member {
     to_finish: OnceLock<()>,
     /// Its init function has returned.
     ready: OnceLock<()>,
+    /// That it was not before it died has been noted.
+    blamed: OnceLock<()>,
     /// What it writes to standard error, if that is kept.
     tail: OnceLock<Arc<Tail>>,
 }
@@ -41,6 +43,7 @@ impl Member {
             second_try: OnceLock::new(),
             to_finish: OnceLock::new(),
             ready: OnceLock::new(),
+            blamed: OnceLock::new(),
             tail: OnceLock::new(),
         };
         if let Some(id) = id {
@@ -81,6 +84,11 @@ impl Member {
 
     pub(super) fn is_ready(&self) -> bool {
         self.ready.get().is_some()
+    }
+
+    /// True once.
+    pub(super) fn is_to_be_blamed(&self) -> bool {
+        self.blamed.set(()).is_ok()
     }
 
     pub(super) fn is_to_finish(&self) -> bool {

@@ -10,7 +10,7 @@ use super::errand::{Card, Job, Place};
 use super::member::Member;
 use super::observe::{self, Over};
 use super::scheduler::Why;
-use super::state::State;
+use super::state::{Failure, State};
 use crate::error::{Ended, Fault};
 use crate::rpc::pooled::Style;
 
@@ -99,12 +99,15 @@ impl Core {
             _ => false,
         };
         if dies {
+            // A pool that this breaks is to say why.
+            state.note_failure(&member, || Failure::of(&fault));
             state.scheduler.down(id, now);
         }
         state.running -= 1;
         state.scheduler.done(id, now);
         let untouched =
             matches!(&fault, Fault::Ended(Ended { started: Some(false), .. }) | Fault::Init(_));
+        let fault = if untouched && state.killed { Fault::PoolEnded } else { fault };
         let mut again = untouched;
         if matches!(fault, Fault::Ended(_)) && !untouched && noted.retries > 0 {
             noted.retries -= 1;
@@ -141,6 +144,16 @@ impl Core {
         Some(Failed { fault, over, member })
     }
 
+    /// A job that no worker has is over.
+    pub(super) fn turn_away(&self, job: &dyn Job, fault: Fault) {
+        let (span, made) = {
+            let mut noted = job.card().note();
+            (std::mem::replace(&mut noted.span, Span::none()), noted.made)
+        };
+        observe::turned_away(self.plan.launcher.name, &span, &fault, made.elapsed());
+        job.refuse(fault);
+    }
+
     /// The job's caller does not want it any more.
     pub(super) fn cancel(&self, job: Arc<dyn Job>) {
         if self.check().is_err() {
@@ -156,7 +169,7 @@ impl Core {
                 drop(noted);
                 state.stats.failed.cancelled += 1;
                 self.carry_out(state, now);
-                job.refuse(Fault::Cancelled);
+                self.turn_away(&*job, Fault::Cancelled);
             }
             (Place::Sent(member, ticket), _) => {
                 let (conn, ticket) = (member.conn().map(Arc::clone), *ticket);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -71,6 +72,9 @@ impl<'a, A: 'static, R: Send + 'static, E: Send + 'static> Request<'a, A, R, E> 
         let made = match self.prepare() {
             Ok((slot, errand)) => {
                 let made = self.pool.core.submit(Arc::clone(&errand) as _, Full::Refuse);
+                if made.as_ref().is_err_and(Error::is_full) {
+                    errand.card().not_taken(&Fault::Full);
+                }
                 made.map(|()| Call::pooled(slot, errand))
             }
             Err((_, error)) => Err(error),
@@ -96,6 +100,7 @@ impl<'a, A: 'static, R: Send + 'static, E: Send + 'static> Request<'a, A, R, E> 
             match core.push(&mut state, job, now) {
                 Ok(()) => {
                     core.carry_out(state, now);
+                    errand.card().attended.store(false, Ordering::Release);
                     Poll::Ready(Ok(()))
                 }
                 Err((back, Fault::Full)) => {
@@ -105,7 +110,10 @@ impl<'a, A: 'static, R: Send + 'static, E: Send + 'static> Request<'a, A, R, E> 
                     core.wake_for_room(context.waker());
                     Poll::Pending
                 }
-                Err((_, fault)) => Poll::Ready(Err(fault.into())),
+                Err((back, fault)) => {
+                    back.card().not_taken(&fault);
+                    Poll::Ready(Err(fault.into()))
+                }
             }
         });
         match made.await {

@@ -242,7 +242,8 @@ impl<J> Scheduler<J> {
         self.roster.get(self.roster.find(worker)?).state()
     }
 
-    fn is_closed(&self) -> bool {
+    /// No job is taken, for now or for ever.
+    pub(crate) fn is_closed(&self) -> bool {
         self.broken || self.stage != Stage::Open
     }
 }

@@ -47,14 +47,25 @@ pub(super) struct State {
     /// To be used again.
     pub(super) actions: Vec<Action<Arc<dyn Job>>>,
     pub(super) steps: Vec<Step>,
-    /// When those who look on were told last how much there is.
+    /// What those who look on were told last, and when.
     observed: Option<Instant>,
+    told: Levels,
+    /// Something has happened since.
+    unseen: bool,
 }
 
 #[derive(Clone)]
 pub(super) struct Failure {
     pub(super) why: Arc<str>,
     pub(super) init: bool,
+}
+
+/// How much there is.
+#[derive(Clone, Copy, Default)]
+#[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "for metrics"))]
+pub(super) struct Levels {
+    pub(super) workers: Counts,
+    pub(super) queued: usize,
 }
 
 /// Counting thousands of workers for each call would be most of its cost.
@@ -90,6 +101,8 @@ impl State {
             actions: Vec::new(),
             steps: Vec::new(),
             observed: None,
+            told: Levels::default(),
+            unseen: false,
             running: 0,
         }
     }
@@ -108,14 +121,24 @@ impl State {
         self.observed = None;
     }
 
-    /// What those who look on are to be told, now and then.
-    pub(super) fn levels(&mut self, now: Instant) -> Option<(Counts, usize)> {
-        let due = self.observed.is_none_or(|then| now >= then + OBSERVED_EVERY);
-        if !cfg!(feature = "metrics") || !due {
+    /// What those who look on are to be told, now and then: what they were told last, and
+    /// what it is now.
+    pub(super) fn levels(&mut self, now: Instant) -> Option<(Levels, Levels)> {
+        if !cfg!(feature = "metrics") {
+            return None;
+        }
+        self.unseen = self.observed.is_some_and(|then| now < then + OBSERVED_EVERY);
+        if self.unseen {
             return None;
         }
         self.observed = Some(now);
-        Some((self.scheduler.counts(), self.scheduler.queued()))
+        let levels = Levels { workers: self.scheduler.counts(), queued: self.scheduler.queued() };
+        Some((std::mem::replace(&mut self.told, levels), levels))
+    }
+
+    /// When they are to be told, if nothing happens that they are told with.
+    pub(super) fn levels_due(&self) -> Option<Instant> {
+        Some(self.observed.filter(|_| self.unseen)? + OBSERVED_EVERY)
     }
 
     /// What calls are told if none can be made.

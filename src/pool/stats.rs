@@ -17,6 +17,8 @@ pub struct Stats {
     pub busy: usize,
     /// Workers that take no more calls, and end when they have done those that they have.
     pub retiring: usize,
+    /// Workers that are known to be dying, and whose end is not known yet.
+    pub dying: usize,
     /// Processes that wait to become workers.
     pub spares: usize,
     /// Calls that wait for a worker.

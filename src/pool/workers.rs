@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tracing::dispatcher;
+
 use super::core::Core;
 use super::errand::Job;
 use super::member::{Member, Overseen};
@@ -56,7 +58,11 @@ impl Core {
             }));
         }
         let overseen = Overseen { core: self.me.clone(), member: Arc::downgrade(member) };
-        let conn = self.plan.launcher.launch(process, set, Some(Box::new(overseen)))?;
+        let launch = || self.plan.launcher.launch(process, set, Some(Box::new(overseen)));
+        let conn = match &self.plan.log_to {
+            Some(subscriber) => dispatcher::with_default(subscriber, launch),
+            None => launch(),
+        }?;
         member.connected(Arc::clone(&conn));
         // From now on it may be told that it is gone.
         conn.watch().inspect_err(|_| conn.end_now("there is no thread to look after it"))
@@ -102,7 +108,7 @@ impl Core {
     }
 
     pub(super) fn not_made(&self, member: &Arc<Member>, error: Error, now: Instant) {
-        self.forget(member, Some(Failure::of(&error)), now);
+        self.forget(member, Some(Failure::of_error(&error)), now);
         self.report(error);
     }
 
@@ -121,7 +127,7 @@ impl Core {
                 return self.carry_out(state, now);
             }
         }
-        self.forget(member, why.as_ref().map(Failure::of), now);
+        self.forget(member, why.as_ref().map(Failure::of_error), now);
         self.carry_out(self.lock(), now);
         if let Some(error) = why {
             self.report(error);
@@ -137,9 +143,9 @@ impl Core {
         state.look_on();
         state.members[id.index()] = None;
         let mut refused = Vec::new();
-        if failure.is_some() && !member.is_ready() {
-            state.failure = failure.clone();
-            state.failures += 1;
+        let failed = failure.is_some();
+        if let Some(failure) = failure {
+            state.note_failure(member, || failure);
         }
         for job in take_backlog(&mut state, member) {
             let untouched = Fault::Ended(Ended { started: Some(false), ..Ended::default() });
@@ -148,9 +154,9 @@ impl Core {
             }
         }
         state.scheduler.gone(id, now);
-        match (failure.is_some(), member.is_ready()) {
+        match (failed, member.is_ready()) {
             (true, true) => state.stats.died += 1,
-            (true, false) => state.stats.failed_starts += 1,
+            (true, false) => {}
             (false, _) => state.stats.ended += 1,
         }
         drop(state);
@@ -165,8 +171,31 @@ fn take_backlog(state: &mut State, member: &Member) -> Vec<Arc<dyn Job>> {
     at.map(|at| state.backlogs.swap_remove(at).1).unwrap_or_default()
 }
 
+impl State {
+    /// A worker has died, or could not be made. This counts, once, if it never was ready.
+    pub(super) fn note_failure(&mut self, member: &Member, failure: impl FnOnce() -> Failure) {
+        if !member.is_ready() && member.is_to_be_blamed() {
+            self.failure = Some(failure());
+            self.failures += 1;
+            self.stats.failed_starts += 1;
+        }
+    }
+}
+
 impl Failure {
-    pub(super) fn of(error: &Error) -> Failure {
-        Failure { why: error.to_string().into(), init: error.is_init() }
+    fn of_error(error: &Error) -> Failure {
+        error.fault().map_or_else(
+            || Failure { why: error.to_string().into(), init: error.is_init() },
+            Failure::of,
+        )
+    }
+
+    pub(super) fn of(fault: &Fault) -> Failure {
+        let why = match fault {
+            // Not which call was lost with it.
+            Fault::Ended(ended) => Ended { started: None, ..ended.clone() }.to_string(),
+            fault => fault.to_string(),
+        };
+        Failure { why: why.into(), init: matches!(fault, Fault::Init(_)) }
     }
 }

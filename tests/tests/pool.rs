@@ -159,7 +159,7 @@ fn drop_lets_queued_calls_be_done() {
 fn the_first_call_of_a_spare_needs_no_fork() {
     within(DEADLINE, || {
         let pool = Pool::builder(own_pid).spares(2).stop(Duration::ZERO).build().unwrap();
-        assert_eq!(pool.stats().spares, 2);
+        eventually(DEADLINE, "they are there", || pool.stats().spares == 2);
         let first = pool.call(()).wait().unwrap();
         eventually(DEADLINE, "it was replaced", || pool.stats().spares == 2);
         eventually(DEADLINE, "it has ended", || pool.pids().is_empty());

@@ -41,7 +41,9 @@ impl<A: 'static, R: Send + 'static, E: Send + 'static> PoolBuilder<A, R, E> {
         self
     }
 
-    /// See [`RpcBuilder::forward_logs`](crate::RpcBuilder::forward_logs).
+    /// Whether what workers log goes to this program's subscriber: the one that is current
+    /// where [`build`](PoolBuilder::build) is called, for all workers that there will ever
+    /// be. See [`RpcBuilder::forward_logs`](crate::RpcBuilder::forward_logs).
     pub fn forward_logs(mut self, forward: bool) -> Self {
         self.terms.forward_logs = forward;
         self

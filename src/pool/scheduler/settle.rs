@@ -239,6 +239,7 @@ impl<J> Scheduler<J> {
         }
         if self.stage != Stage::Over && self.roster.live() == 0 && self.spares.on_their_way() == 0 {
             self.stage = Stage::Over;
+            self.spares.end();
             self.actions.push(Action::Drained);
         }
     }

@@ -46,6 +46,11 @@ impl Spares {
         }
     }
 
+    /// Those that there are will not be used.
+    pub(super) fn end(&mut self) {
+        *self = Spares::default();
+    }
+
     pub(super) fn made(&self) -> usize {
         self.made
     }
