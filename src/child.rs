@@ -2,21 +2,25 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Error, Kind};
 use crate::exited::Exited;
 use crate::link::Link;
 use crate::slot::Slot;
-use crate::sys::{pidfd, signal};
+use crate::sys::signal;
 use crate::wire;
+use lost::wait_by_kernel;
+pub use usage::Usage;
+
+mod lost;
+mod usage;
 
 /// A running process: its end of the stream, and how it ends.
 ///
@@ -41,23 +45,6 @@ struct BookEntry {
     id: u64,
     slot: Arc<Slot>,
 }
-
-/// What a process has used, as its template learned from wait4(2): of exactly this
-/// process and those of its children that it waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Usage {
-    /// CPU time in user mode.
-    pub user_time: Duration,
-    /// CPU time in the kernel.
-    pub system_time: Duration,
-    /// Largest resident set, in bytes. What is shared with the template counts.
-    pub peak_memory: u64,
-}
-
-/// How long to wait for a process to be reaped by somebody else, once its template is
-/// dead and the process too.
-const REAPED_ELSEWHERE: Duration = Duration::from_secs(5);
 
 impl Child {
     pub(crate) fn new(link: Arc<Link>, id: u64, slot: Arc<Slot>, stream: UnixStream) -> Child {
@@ -153,15 +140,6 @@ impl Child {
         }
     }
 
-    /// The descriptor to ask when the template has died before it could tell.
-    fn pidfd_after_loss(&self) -> Option<OwnedFd> {
-        let state = self.slot.lock();
-        if state.exited.is_some() || state.failed.is_some() || state.lost.is_none() {
-            return None;
-        }
-        state.pidfd.as_ref()?.try_clone().ok()
-    }
-
     /// The end of the process as a future, for any runtime. The first one starts this
     /// library's background thread.
     pub fn exited(&self) -> Exited {
@@ -210,11 +188,6 @@ impl Child {
         if let Ok((id, _)) = self.link.request(crate::slot::Asked::Question, send) {
             self.link.forget(id);
         }
-    }
-
-    /// Its largest resident set in bytes, if its end is known.
-    pub(crate) fn peak_memory(&self) -> Option<u64> {
-        self.slot.lock().exited.map(|reaped| reaped.peak_kib * 1024)
     }
 
     /// Sends a signal, by way of the template: it alone knows, without a race, that the
@@ -275,45 +248,6 @@ impl Child {
             errno => Err(Kind::System { what, source: io::Error::from_raw_os_error(errno) }.into()),
         }
     }
-
-    /// What the process has used; waits for its end.
-    ///
-    /// # Errors
-    /// As [`wait`](Child::wait). What only the template knew is gone with it.
-    pub fn usage(&self) -> Result<Usage, Error> {
-        self.wait()?;
-        let reaped = self.slot.lock().exited.ok_or(Kind::StatusLost)?;
-        Ok(Usage {
-            user_time: Duration::from_micros(reaped.user_us),
-            system_time: Duration::from_micros(reaped.system_us),
-            peak_memory: reaped.peak_kib * 1024,
-        })
-    }
-}
-
-/// Waits until the kernel knows the status of a process that others have reaped.
-/// `None`: not before the deadline. `Some(None)`: it does not tell.
-fn wait_by_kernel(
-    fd: &OwnedFd,
-    deadline: Option<Instant>,
-) -> Option<Option<Result<ExitStatus, Error>>> {
-    use std::os::unix::process::ExitStatusExt;
-    let wait = |events, patience: Option<Duration>| {
-        let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
-        let left = patience.into_iter().chain(left).min();
-        let timeout = left
-            .map_or(PollTimeout::NONE, |l| PollTimeout::try_from(l).unwrap_or(PollTimeout::MAX));
-        let mut polled = [PollFd::new(fd.as_fd(), events)];
-        matches!(poll(&mut polled, timeout), Ok(n) if n > 0)
-    };
-    if !wait(PollFlags::POLLIN, None) {
-        return None;
-    }
-    if pidfd::exit_status(fd).is_none() {
-        // Readable once it has ended, hung up once it has been reaped as well.
-        wait(PollFlags::empty(), Some(REAPED_ELSEWHERE));
-    }
-    Some(pidfd::exit_status(fd).map(|status| Ok(ExitStatus::from_raw(status))))
 }
 
 impl Drop for BookEntry {

@@ -4,13 +4,11 @@
 //! A program may fork by itself. Then either the child is a daemon and its parent
 //! exits at once: the child takes everything over. Or both live on: then what the
 //! parent has made is the parent's, and the child begins anew, by the re-exec road.
-//! Who is who is told by a number on a page that forks share: the pid of the owner.
-//! A process that finds another pid there may put its own in its place once that
-//! process has ended.
+//! Who is who is told by an [`Owner`].
 
 use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
@@ -18,7 +16,7 @@ use crate::error::{Error, Kind};
 use crate::hook;
 use crate::hub::{Hub, Interest, Watched};
 use crate::link::Link;
-use crate::sys::{pidfd, shared};
+use crate::owner::{Claim, Owner, own_pid};
 use crate::wire;
 
 /// How long a process waits for the end of the one it was forked from, when it is
@@ -28,7 +26,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 const SWEEP: usize = 4;
 
 pub(crate) struct Home {
-    owner: &'static AtomicI32,
+    owner: Owner,
     default: Mutex<Option<Arc<Link>>>,
     /// The default template was forked before main.
     early: bool,
@@ -44,10 +42,6 @@ struct Parked {
 }
 
 static CURRENT: AtomicPtr<Home> = AtomicPtr::new(std::ptr::null_mut());
-
-fn own_pid() -> i32 {
-    std::process::id() as i32
-}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|e| e.into_inner())
@@ -73,14 +67,9 @@ impl Home {
     /// Leaked, because a process keeps it until its end; one for each process in
     /// which the library is used.
     fn new() -> Result<&'static Home, Error> {
-        let early = hook::take_early(own_pid());
-        let owner = match &early {
-            Some((_, owner)) => *owner,
-            None => {
-                let owner = shared::shared_number().map_err(Error::system("mapping a page"))?;
-                owner.store(own_pid(), Ordering::Release);
-                owner
-            }
+        let (early, owner) = match hook::take_early() {
+            Some((socket, owner)) => (Some(socket), owner),
+            None => (None, Owner::new().map_err(Error::system("mapping a page"))?),
         };
         let home: &'static Home = Box::leak(Box::new(Home {
             owner,
@@ -90,33 +79,23 @@ impl Home {
             links: Mutex::default(),
             hub: Mutex::new(None),
         }));
-        if let Some((socket, _)) = early {
+        if let Some(socket) = early {
             *lock(&home.default) = Some(Link::new(home, socket, None, None));
         }
         Ok(home)
     }
 
-    /// Makes sure that this process owns what is here; waits up to `patience` for
-    /// the end of another that does.
+    /// Makes sure that this process owns what is here; see `Owner::claim`.
     fn claim(&self, patience: Duration) -> Result<(), Error> {
-        let me = own_pid();
-        let owner = self.owner.load(Ordering::Acquire);
-        if owner == me {
-            return Ok(());
-        }
-        if !pidfd::gone(owner, patience) {
-            return Err(Kind::NotOwner(owner).into());
-        }
-        match self.owner.compare_exchange(owner, me, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => {
+        match self.owner.claim(patience) {
+            Ok(Claim::Owned) => Ok(()),
+            Ok(Claim::TakenOver) => {
                 for link in lock(&self.links).iter().filter_map(Weak::upgrade) {
                     link.adopt();
                 }
                 Ok(())
             }
-            // Another thread of ours, or another fork of the same parent.
-            Err(winner) if winner == me => Ok(()),
-            Err(winner) => Err(Kind::NotOwner(winner).into()),
+            Err(owner) => Err(Kind::NotOwner(owner).into()),
         }
     }
 

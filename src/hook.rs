@@ -9,23 +9,21 @@
 //! A template of a program with `#[offshoot::main]` goes on through start-up and is
 //! caught at the top of `main` (`at_main`); any other serves right here.
 
-use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process::exit;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
 
 use crate::error::{Error, Kind};
+use crate::owner::Owner;
 use crate::sys::fork::{self, Forked};
-use crate::sys::reexec::{self, Image};
-use crate::sys::{fdpass, fds, image, init, origin, pidfd, shared, signal, stack, title};
+use crate::sys::{fdpass, fds, image, init, origin, signal, stack, title};
 use crate::template::Template;
+use marker::{MARKER, marked_socket};
+pub(crate) use marker::{check_reexecutable, reexecute};
 
-/// Names the socket of a re-executed template, and the build that it must be.
-const MARKER: &str = "OFFSHOOT_TEMPLATE";
-
-/// How long the maker of a marker, if it is not our parent any more, may take to end.
-const MAKER_ENDS: std::time::Duration = std::time::Duration::from_millis(250);
+mod marker;
 
 /// How a program opts in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +55,7 @@ static CAUGHT_AT_MAIN: Mutex<Option<Template>> = Mutex::new(None);
 
 struct Early {
     socket: OwnedFd,
-    owner: &'static AtomicI32,
+    owner: Owner,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -140,8 +138,7 @@ fn fork_early(opt_in: OptIn, threads: usize) -> Result<(), String> {
     match fork::fork_orphan().map_err(|e| format!("fork: {e}"))? {
         Forked::Parent(_) => {
             // Made now, the template does not have it: one mapping less in all that it forks.
-            let owner = shared::shared_number().map_err(|e| format!("mapping a page: {e}"))?;
-            owner.store(pid as i32, Ordering::Release);
+            let owner = Owner::new().map_err(|e| format!("mapping a page: {e}"))?;
             log(format_args!("early template forked ({opt_in:?})"));
             *lock(&EARLY) = Some(Early { socket: near, owner });
         }
@@ -183,45 +180,6 @@ pub fn at_main() {
     }
 }
 
-/// The socket that the marker names, if that may be obeyed. One that is wrong ends the
-/// process: going on would run `main` a second time.
-#[cold]
-fn marked_socket() -> Option<OwnedFd> {
-    let marker = std::env::var_os(MARKER)?;
-    let key = CString::new(MARKER).expect("it has no NUL");
-    let _ = crate::sys::settings::set_env(&key, None);
-    if image::secure() {
-        // Whoever started this has fewer privileges than it: not to be obeyed.
-        return None;
-    }
-    match check_marker(&marker.to_string_lossy()) {
-        Ok(socket) => Some(socket),
-        Err(why) => die(format_args!(
-            "{MARKER} is set, but {why}; this variable is only for programs that execute themselves: unset it"
-        )),
-    }
-}
-
-fn check_marker(marker: &str) -> Result<OwnedFd, &'static str> {
-    let (fd, build) = marker.split_once(':').ok_or("is not of the form FD:BUILD")?;
-    let raw = fd.parse().map_err(|_| "names no descriptor")?;
-    if build != format!("{:016x}", image::fingerprint()) {
-        return Err("was made by another build of this program");
-    }
-    let socket = fds::adopt(raw).ok_or("its descriptor is not open")?;
-    let peer = fdpass::control_peer(&socket).map_err(|_| "its descriptor is not such a socket")?;
-    // A program that becomes a daemon right after making us has ended by now, and is
-    // nobody's parent any more.
-    if peer.pid != nix::unistd::getppid().as_raw() && !pidfd::gone(peer.pid, MAKER_ENDS) {
-        return Err("its socket was not made by our parent");
-    }
-    if peer.uid != nix::unistd::getuid().as_raw() && peer.uid != nix::unistd::geteuid().as_raw() {
-        return Err("its socket was made by another user");
-    }
-    fds::set_close_on_exec(&socket).map_err(|_| "its descriptor is not open")?;
-    Ok(socket)
-}
-
 #[cold]
 fn serve_reexecuted(socket: OwnedFd) {
     let owner = nix::unistd::getppid().as_raw() as u32;
@@ -231,43 +189,10 @@ fn serve_reexecuted(socket: OwnedFd) {
 
 /// Hands out the early template, once, to the first who asks in the process that
 /// owns it.
-pub(crate) fn take_early(me: i32) -> Option<(OwnedFd, &'static AtomicI32)> {
+pub(crate) fn take_early() -> Option<(OwnedFd, Owner)> {
     let mut early = lock(&EARLY);
-    let owner = early.as_ref()?.owner;
-    let theirs = owner.load(Ordering::Acquire);
-    let mine = theirs == me
-        || (pidfd::gone(theirs, std::time::Duration::ZERO)
-            && owner.compare_exchange(theirs, me, Ordering::AcqRel, Ordering::Acquire).is_ok());
-    if !mine {
-        return None;
-    }
+    early.as_ref()?.owner.claim(Duration::ZERO).ok()?;
     early.take().map(|e| (e.socket, e.owner))
-}
-
-/// Makes a template by executing this program's own file, with `socket` as its
-/// control socket and everything else as the program was started with.
-pub(crate) fn reexecute(socket: &OwnedFd) -> Result<i32, Error> {
-    check_reexecutable()?;
-    let origin = origin::get();
-    let executable =
-        origin::executable().map_err(Error::system("finding the program's own file"))?;
-    let strings = title::start_strings();
-    let args = strings.args();
-    let marker = format!("{MARKER}={}:{:016x}", socket.as_raw_fd(), image::fingerprint());
-    let mut environment = strings.environment();
-    environment.retain(|v| !v.as_bytes().starts_with(b"OFFSHOOT_TEMPLATE="));
-    environment.push(CString::new(marker).expect("it has no NUL"));
-    let image = Image {
-        executable,
-        socket: socket.as_fd(),
-        args: &args,
-        environment: &environment,
-        directory: origin.and_then(|o| o.directory()),
-        umask: origin.map(|o| o.umask),
-        limits: origin.map_or(&[], |o| &o.limits),
-        no_new_privileges: image::has_set_id(executable),
-    };
-    reexec::spawn(&image).map_err(Error::system("executing the program's own file"))
 }
 
 /// An error where this library cannot work at all.
@@ -276,19 +201,6 @@ pub(crate) fn check_usable() -> Result<(), Error> {
         return Ok(());
     }
     Err(Kind::Unsupported("offshoot is linked into a shared library here, not into the program: the file to execute is somebody else's, so no process can be made").into())
-}
-
-/// An error where the program cannot be made a template by executing it: with
-/// privileges that it gets by that it would ignore the marker, and run `main`.
-pub(crate) fn check_reexecutable() -> Result<(), Error> {
-    check_usable()?;
-    let gets_capabilities = || {
-        !nix::unistd::getuid().is_root() && origin::executable().is_ok_and(image::has_capabilities)
-    };
-    if image::secure() || gets_capabilities() {
-        return Err(Kind::Unsupported("the program's file gives it privileges (set-user-ID, or capabilities), so it cannot execute itself: processes need an early template here, by #[offshoot::main]").into());
-    }
-    Ok(())
 }
 
 pub(crate) fn report() -> Option<Report> {

@@ -128,6 +128,7 @@ mod launch;
 mod lead;
 mod link;
 mod make;
+mod owner;
 pub mod pool;
 mod privilege;
 mod process;

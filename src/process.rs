@@ -11,15 +11,13 @@ use std::sync::{Mutex, MutexGuard};
 use crate::child::Child;
 use crate::entry::{self, Entry, Setup, SetupResult};
 use crate::error::{Error, Kind};
-use crate::hook;
-use crate::link::Link;
-use crate::make::{Base, Inner, Recipe, with_room};
+use crate::make::{Base, Inner, with_room};
+use crate::privilege;
 use crate::queue::Queue;
 use crate::sys::fdpass;
-use crate::sys::fork::{self, Forked};
-use crate::tether::Tether;
 use crate::wire::{Bytes, End, Step};
-use crate::{home, privilege};
+
+mod create;
 
 /// A process that waits for commands: it can be prepared, forked, and at last run.
 ///
@@ -46,79 +44,6 @@ pub struct Process {
 }
 
 impl Process {
-    /// A new, empty process from the early template.
-    ///
-    /// Without one (no opt-in, or it has died) the program's own file is executed
-    /// once, to be the template from then on: about a millisecond, the first time.
-    /// Neither happens in this call.
-    ///
-    /// (`AnyEvent::Fork->new`.)
-    ///
-    /// # Errors
-    /// [`is_unsupported`](Error::is_unsupported) in a shared library. (So is running or
-    /// forking it where there is no early template and the program is set-user-ID.)
-    pub fn new() -> Result<Process, Error> {
-        hook::check_usable()?;
-        Ok(Process::from_base(Base::Default, Recipe::Program))
-    }
-
-    /// A new, empty process with a template of its own: the program's own file is
-    /// executed for it, now. With an early template it is forked from that instead,
-    /// as there is nothing to gain.
-    ///
-    /// (`AnyEvent::Fork->new_exec`.)
-    ///
-    /// # Errors
-    /// As [`new`](Process::new); and the system's, if the file cannot be executed.
-    pub fn new_exec() -> Result<Process, Error> {
-        hook::check_usable()?;
-        let home = home::current()?;
-        if home.has_early() {
-            return Process::new();
-        }
-        let template = Base::Template(Tether::new(home.reexecuted()?));
-        Ok(Process::from_base(template, Recipe::Program))
-    }
-
-    /// Forks the program as it is now, to be a template: with everything that it has
-    /// loaded and opened. For programs that prepare themselves and then create their
-    /// workers, before the first thread.
-    ///
-    /// The copy has all files that the program has open, because its memory refers
-    /// to them; of this library's own sockets it keeps none.
-    ///
-    /// (`AnyEvent::Fork::Template`.)
-    ///
-    /// # Errors
-    /// [`is_threaded`](Error::is_threaded) if this process has more than one thread,
-    /// and the system's, if it cannot be forked.
-    pub fn snapshot() -> Result<Process, Error> {
-        hook::check_usable()?;
-        let home = home::current()?;
-        match fork::threads() {
-            1 => {}
-            n => return Err(Kind::Threaded(n).into()),
-        }
-        let (near, far) =
-            fdpass::template_pair().map_err(Error::system("making a control socket"))?;
-        let owner = std::process::id();
-        fork::flush_stdio();
-        match fork::fork_orphan().map_err(Error::system("forking the program"))? {
-            Forked::Child => {
-                drop(near);
-                hook::serve_snapshot(far, owner)
-            }
-            Forked::Parent(_) => {
-                let link = Link::new(home, near, None, None);
-                Ok(Process::from_base(Base::Template(Tether::new(link)), Recipe::Lost))
-            }
-        }
-    }
-
-    fn from_base(base: Base, recipe: Recipe) -> Process {
-        Process { inner: Mutex::new(Inner { base, queue: Queue::default(), recipe }) }
-    }
-
     /// Forks this process: the new one has everything that was queued in this one,
     /// and whatever its setup functions have loaded. From any thread, any number of
     /// times.
@@ -277,25 +202,6 @@ impl Process {
         Ok(near)
     }
 
-    /// A handle of the process whose control socket [`into_fd`](Process::into_fd)
-    /// has given out. "The child process itself will not change in any way."
-    ///
-    /// (`new_from_fh AnyEvent::Fork`.)
-    ///
-    /// # Errors
-    /// [`is_protocol`](Error::is_protocol) if the descriptor is no such socket.
-    pub fn from_fd(fd: OwnedFd) -> Result<Process, Error> {
-        let home = home::current()?;
-        if fdpass::control_peer(&fd).is_err() {
-            return Err(Kind::Protocol("the descriptor is not a control socket").into());
-        }
-        let fd = crate::sys::fds::above_stdio(fd)
-            .and_then(|fd| crate::sys::fds::set_close_on_exec(&fd).map(|()| fd))
-            .map_err(Error::system("taking a control socket over"))?;
-        let link = Link::new(home, fd, None, None);
-        Ok(Process::from_base(Base::Template(Tether::new(link)), Recipe::Lost))
-    }
-
     /// A process that waits, without anything that was queued, forked from what this one's
     /// forks come from: whoever looks at it sees its parent.
     #[cfg(feature = "testing")]
@@ -307,7 +213,7 @@ impl Process {
             }
             inner.base.clone()
         };
-        let inner = Inner { base, queue: Queue::default(), recipe: Recipe::Lost };
+        let inner = Inner { base, queue: Queue::default(), recipe: crate::make::Recipe::Lost };
         let (near, far) = with_room(fdpass::template_pair)?;
         let sent = inner.send(&End::Serve, &far)?;
         Ok(Child::new(sent.link, sent.id, sent.slot, UnixStream::from(near)))

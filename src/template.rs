@@ -10,7 +10,7 @@
 //! each 64 KiB of code that are entered cost 1 us besides: what is short there is inlined.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io;
 use std::os::fd::OwnedFd;
 
 use crate::launch::{self, Foreseen};
@@ -21,6 +21,8 @@ use crate::sys::ids::Ids;
 use crate::sys::signal::{self, Ends};
 use crate::sys::{pidfd, title, wait};
 use crate::wire::{self, Encoded, Failure, MAX_DATAGRAM, Reply, Request, Stage};
+
+mod outbox;
 
 pub(crate) struct Template {
     /// There until an entry takes the process over.
@@ -249,46 +251,6 @@ impl Template {
                 let (_, id) = self.children.remove(at);
                 self.reply(id, &Reply::Exited(ended));
             }
-        }
-    }
-
-    fn reply(&mut self, id: u64, reply: &Reply) {
-        let datagram = reply.encode(id);
-        if self.outbox.is_empty() && !self.would_block(&datagram) {
-            return;
-        }
-        self.outbox.push_back(datagram);
-    }
-
-    /// Sends a reply, or says that there is no room for it. A parent that is gone is
-    /// found out by `receive`.
-    fn would_block(&self, datagram: &[u8]) -> bool {
-        let sent = fdpass::send(self.control(), &[IoSlice::new(datagram)], &[], false);
-        matches!(sent, Err(e) if e.kind() == io::ErrorKind::WouldBlock)
-    }
-
-    /// Sends what the socket takes. The order of replies is kept.
-    fn deliver(&mut self) {
-        while let Some(datagram) = self.outbox.front() {
-            if self.would_block(datagram) {
-                return;
-            }
-            self.outbox.pop_front();
-        }
-    }
-
-    /// Descriptors are not kept waiting: where there is no room, the answer is no.
-    fn reply_with_fd(&mut self, id: u64, fd: OwnedFd) {
-        let reply = Reply::PidfdIs(fd);
-        let datagram = reply.encode(id);
-        let fds: Vec<_> = reply.fd().into_iter().collect();
-        let sent = if self.outbox.is_empty() {
-            fdpass::send(self.control(), &[IoSlice::new(&datagram)], &fds, false)
-        } else {
-            Err(io::ErrorKind::WouldBlock.into())
-        };
-        if sent.is_err() {
-            self.reply(id, &Reply::Done(libc::EAGAIN));
         }
     }
 }
