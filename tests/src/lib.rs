@@ -4,6 +4,7 @@
 //! argument, or opt in themselves with `offshoot::early!()`.
 
 pub mod block_on;
+pub mod entries;
 pub mod false_worker;
 pub mod forge;
 pub mod groups;

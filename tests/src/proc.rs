@@ -57,3 +57,17 @@ pub fn peak_memory(pid: &str) -> u64 {
 pub fn memory(pid: &str) -> u64 {
     status_bytes(pid, "VmRSS")
 }
+
+/// Anonymous memory of a process in huge pages, in MiB.
+pub fn huge_pages(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("it runs");
+    let line = text.lines().find_map(|l| l.strip_prefix("AnonHugePages:")).expect("as in proc(5)");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") / 1024
+}
+
+/// How often this machine has had no huge page to give, to anybody.
+pub fn huge_pages_refused() -> u64 {
+    let text = fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    let line = text.lines().find_map(|l| l.strip_prefix("thp_collapse_alloc_failed "));
+    line.map_or(0, |n| n.parse().expect("a number"))
+}

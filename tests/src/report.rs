@@ -62,6 +62,12 @@ impl Report {
         self.0.get(&format!("env {key}")).map(String::as_str)
     }
 
+    /// All resource limits, soft and hard, by what proc(5) calls them.
+    pub fn limits(&self) -> BTreeMap<&str, &str> {
+        let limits = self.0.iter().filter(|(k, _)| k.starts_with("Max "));
+        limits.map(|(k, v)| (k.as_str(), v.as_str())).collect()
+    }
+
     /// How many environment variables there are.
     pub fn env_count(&self) -> usize {
         self.0.keys().filter(|k| k.starts_with("env ")).count()

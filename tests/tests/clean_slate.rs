@@ -32,7 +32,9 @@ fn a_process_has_the_settings_of_the_start() {
             assert_eq!(r.env("OFFSHOOT_TEMPLATE"), None);
             assert_eq!(r.get("directory"), "/usr");
             assert_eq!(r.get("Umask"), own("Umask"));
-            assert_eq!(r.get("Max open files"), own("Max open files"));
+            let own = of_this_process();
+            assert_eq!(r.limits(), own.limits());
+            assert_eq!(r.limits().len(), 16);
             assert_eq!(r.get("arguments"), arguments("as started"));
         }
     });
@@ -49,6 +51,11 @@ fn a_process_like_its_parent_has_the_settings_of_now() {
             assert_eq!(r.get("directory"), "/");
             assert_eq!(r.get("Umask"), "0077");
             assert!(r.get("Max open files").starts_with("77 "), "{r:?}");
+            let own = of_this_process();
+            let own = own.limits();
+            // Not those of which nobody may have anything: real-time priority, say.
+            let same: Vec<_> = r.limits().into_iter().filter(|(k, v)| own[k] == *v).collect();
+            assert!(same.iter().all(|(_, v)| v.starts_with("0 ")), "{same:?}");
             assert_eq!(r.fds(), [0, 1, 2, r.fds()[3]], "and the stream, but no directory");
         }
     });
@@ -66,6 +73,9 @@ fn a_title_leaves_the_arguments_as_they_are() {
 }
 
 fn own(key: &str) -> String {
-    let report = offshoot_tests::report::of_this_process();
-    Report::parse(&report).get(key).to_owned()
+    of_this_process().get(key).to_owned()
+}
+
+fn of_this_process() -> Report {
+    Report::parse(&offshoot_tests::report::of_this_process())
 }

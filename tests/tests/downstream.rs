@@ -107,7 +107,9 @@ fn the_doctor_lists_all_names() {
         "offshoot_downstream::text::load",
         "offshoot_downstream::text::shout",
     ];
-    assert_eq!(doctor.entries, expected);
+    // The support of all tests has some too.
+    let found = doctor.entries.iter().copied().filter(|n| !n.starts_with("offshoot_tests::"));
+    assert_eq!(found.collect::<Vec<_>>(), expected);
     let printed = doctor.to_string();
     for name in expected {
         assert!(printed.contains(name), "{printed}");

@@ -1,15 +1,10 @@
 //! A template that lies: the other end of the control socket is played by the test.
 
-use std::io::{Read, Write};
-use std::net::UdpSocket;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
-};
 use offshoot::{Child, Error, Process, Start};
 use offshoot_tests::block_on::block_on;
 use offshoot_tests::forge::{self, Message, REPLIES, REQUESTS, Rng};
@@ -264,45 +259,5 @@ fn thousands_of_random_replies_end_in_errors() {
             }
         }
         assert_own_fds(before);
-    });
-}
-
-#[test]
-fn what_is_no_control_socket_is_refused() {
-    within(DEADLINE, || {
-        let seqpacket =
-            || socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None);
-        let listening = seqpacket().unwrap();
-        bind(std::os::fd::AsRawFd::as_raw_fd(&listening), &UnixAddr::new_unnamed()).unwrap();
-        listen(&listening, Backlog::new(1).unwrap()).unwrap();
-        let others: [OwnedFd; 7] = [
-            some_fd(),
-            std::fs::File::open("/dev/null").unwrap().into(),
-            forge::memory_file(b"x", 1, true),
-            UnixStream::pair().unwrap().0.into(),
-            UdpSocket::bind("127.0.0.1:0").unwrap().into(),
-            seqpacket().unwrap(),
-            listening,
-        ];
-        for fd in others {
-            let raw = format!("{:?}", fd.as_fd());
-            let error = Process::from_fd(fd).unwrap_err();
-            assert!(error.is_protocol(), "{raw}: {error:?}");
-        }
-    });
-}
-
-#[test]
-fn a_control_socket_whose_template_is_gone_is_told_as_such() {
-    within(DEADLINE, || {
-        let (near, far) = forge::control_pair();
-        drop(far);
-        let process = Process::from_fd(near).unwrap();
-        assert!(process.fork().unwrap().run(answer).unwrap_err().is_disconnected());
-        assert!(process.into_fd().unwrap_err().is_disconnected());
-        let child = Process::new().unwrap().run(answer).unwrap();
-        let mut said = String::new();
-        child.stream().read_to_string(&mut said).unwrap();
-        assert_eq!(said, "here");
     });
 }

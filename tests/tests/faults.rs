@@ -4,24 +4,14 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::process::Command;
 
-use offshoot::{Args, Process, Resource, Start};
+use offshoot::{Args, Process, Resource};
+use offshoot_tests::entries::{answer, answers, linger};
 use offshoot_tests::probe::{
     Holdings, alone, children_of, closed_fd, fds_of, settled, template_of,
 };
 use offshoot_tests::{DEADLINE, eventually, run_command, runs, state, within};
 
 offshoot::early!();
-
-#[offshoot::entry]
-fn answer(mut start: Start) -> std::io::Result<()> {
-    start.stream.write_all(b"here")
-}
-
-/// Ends when its stream does.
-#[offshoot::entry]
-fn linger(mut start: Start) {
-    let _ = start.stream.read(&mut [0]);
-}
 
 /// Writes its process id to what was sent, and fails in the way it is told.
 #[offshoot::setup]
@@ -51,11 +41,7 @@ fn leave_a_thread(_: Args) {
 }
 
 fn works() {
-    let child = Process::new().unwrap().run(answer).unwrap();
-    let mut said = String::new();
-    child.stream().read_to_string(&mut said).unwrap();
-    assert_eq!(said, "here");
-    assert!(child.wait().unwrap().success());
+    answers(Process::new().unwrap());
 }
 
 fn default_template() -> u32 {
@@ -149,13 +135,24 @@ fn a_template_with_a_thread_cannot_be_forked_but_a_process_can_be_run() {
 #[test]
 fn an_unknown_name_is_refused_before_anything_is_sent() {
     within(DEADLINE, || {
-        let error = Process::new().unwrap().run_named("faults::anwser").unwrap_err();
+        let error =
+            Process::new().unwrap().run_named("offshoot_tests::entries::anwser").unwrap_err();
         assert!(error.is_unknown_name(), "{error:?}");
-        assert!(error.to_string().contains("did you mean `faults::answer`"), "{error}");
+        assert!(
+            error.to_string().contains("did you mean `offshoot_tests::entries::answer`"),
+            "{error}"
+        );
         // A setup function is no entry.
         let error = Process::new().unwrap().run_named("faults::fail").unwrap_err();
         assert!(error.is_unknown_name(), "{error:?}");
-        assert!(Process::new().unwrap().run_named("faults::answer").unwrap().wait().is_ok());
+        assert!(
+            Process::new()
+                .unwrap()
+                .run_named("offshoot_tests::entries::answer")
+                .unwrap()
+                .wait()
+                .is_ok()
+        );
     });
 }
 

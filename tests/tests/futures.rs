@@ -1,7 +1,7 @@
 //! The end of a process as a future, without a runtime, and as a channel.
 
 use std::future::Future;
-use std::io::{self, Read, Write};
+use std::io::Write;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,19 +9,12 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Select, after, select};
-use offshoot::{Args, Child, Exited, Process, Start};
+use offshoot::{Args, Child, Exited, Process};
 use offshoot_tests::block_on::{Bell, all, block_on};
+use offshoot_tests::entries::{tell, until_told};
 use offshoot_tests::{DEADLINE, eventually, output_of, within};
 
 offshoot::early!();
-
-/// Ends with the status that it is told, and with 255 if it is told none.
-#[offshoot::entry]
-fn until_told(mut start: Start) -> io::Result<()> {
-    let mut status = [255];
-    let _ = start.stream.read(&mut status)?;
-    std::process::exit(i32::from(status[0]))
-}
 
 #[offshoot::setup]
 fn nothing(_: Args) {}
@@ -32,10 +25,6 @@ fn child() -> Child {
 
 fn children(count: usize) -> Vec<Child> {
     (0..count).map(|_| child()).collect()
-}
-
-fn tell(child: &Child, status: u8) {
-    child.stream().write_all(&[status]).unwrap();
 }
 
 fn poll(future: &mut Exited, bell: &Arc<Bell>) -> Option<i32> {

@@ -49,6 +49,31 @@ fn each_program_takes_its_road_and_says_why() {
 }
 
 #[test]
+fn a_report_is_a_few_lines_of_text() {
+    on_each(&ALL, |program| {
+        let report = output_of(program, &["report"]);
+        let (kernel, names) = report.split_once("registered:  ").expect("names come last");
+        let road = match program {
+            MAIN_CAUGHT => "early template, caught at the top of main",
+            HOOK_SERVED => "early template, serving from the constructor",
+            _ => "template made by executing the program's own file",
+        };
+        assert!(kernel.starts_with(&format!("processes:   {road}\nbecause:     ")), "{kernel}");
+        assert!(kernel.contains("\nthreads when the hook ran: 1\n"), "{kernel}");
+        let features = kernel.lines().find_map(|l| l.strip_prefix("kernel:      "));
+        let features: Vec<_> = features.expect("a line on it").split(", ").collect();
+        for (feature, name) in features.iter().zip(["pidfd", "MADV_COLLAPSE", "close_range"]) {
+            let says = feature.strip_prefix(name).expect("in this order").trim();
+            assert!(["yes", "no"].contains(&says), "{feature}");
+        }
+        let (count, names) = names.split_once('\n').expect("a line for each");
+        let names: Vec<&str> = names.lines().collect();
+        assert_eq!(count.parse(), Ok(names.len()));
+        assert!(names.iter().any(|n| n.starts_with("  ") && n.ends_with("::echo")), "{names:?}");
+    });
+}
+
+#[test]
 fn the_early_template_can_be_switched_off() {
     on_each(&[MAIN_CAUGHT, HOOK_SERVED], |program| {
         let off =

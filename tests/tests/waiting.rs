@@ -1,7 +1,6 @@
 //! Waiting for processes: blocking, with a deadline, from many threads; signals and
 //! process descriptors.
 
-use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Barrier;
@@ -10,17 +9,10 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use offshoot::{Args, Child, Process, Start};
+use offshoot_tests::entries::{tell, until_told};
 use offshoot_tests::{DEADLINE, within};
 
 offshoot::early!();
-
-/// Ends with the status that it is told, and with 255 if it is told none.
-#[offshoot::entry]
-fn until_told(mut start: Start) -> io::Result<()> {
-    let mut status = [255];
-    let _ = start.stream.read(&mut status)?;
-    std::process::exit(i32::from(status[0]))
-}
 
 #[offshoot::entry]
 fn exit_with(start: Start) {
@@ -32,10 +24,6 @@ fn nothing(_: Args) {}
 
 fn new() -> Process {
     Process::new().unwrap()
-}
-
-fn tell(child: &Child, status: u8) {
-    child.stream().write_all(&[status]).unwrap();
 }
 
 #[test]

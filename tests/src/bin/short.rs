@@ -1,29 +1,15 @@
 //! A program that runs out of descriptors, or of processes.
 
 use std::fs::File;
-use std::io::{Read, Write};
 
 use nix::sys::resource::{Resource as Limit, setrlimit};
-use offshoot::{Process, Resource, Start};
+use offshoot::{Process, Resource};
+use offshoot_tests::entries::{answer, answers, linger};
 use offshoot_tests::open_fds;
 use offshoot_tests::probe::settled;
 
-#[offshoot::entry]
-fn answer(mut start: Start) -> std::io::Result<()> {
-    start.stream.write_all(b"here")
-}
-
-#[offshoot::entry]
-fn linger(mut start: Start) {
-    let _ = start.stream.read(&mut [0]);
-}
-
 fn works() {
-    let child = Process::new().unwrap().run(answer).unwrap();
-    let mut said = String::new();
-    child.stream().read_to_string(&mut said).unwrap();
-    assert_eq!(said, "here");
-    assert!(child.wait().unwrap().success());
+    answers(Process::new().unwrap());
 }
 
 /// As many as there is room for.

@@ -8,6 +8,26 @@ use nix::sys::stat::{Mode, umask};
 use offshoot::{Process, Start};
 use offshoot_tests::report;
 
+/// All that there are.
+const LIMITS: [Resource; 16] = [
+    Resource::RLIMIT_AS,
+    Resource::RLIMIT_CORE,
+    Resource::RLIMIT_CPU,
+    Resource::RLIMIT_DATA,
+    Resource::RLIMIT_FSIZE,
+    Resource::RLIMIT_LOCKS,
+    Resource::RLIMIT_MEMLOCK,
+    Resource::RLIMIT_MSGQUEUE,
+    Resource::RLIMIT_NICE,
+    Resource::RLIMIT_NOFILE,
+    Resource::RLIMIT_NPROC,
+    Resource::RLIMIT_RSS,
+    Resource::RLIMIT_RTPRIO,
+    Resource::RLIMIT_RTTIME,
+    Resource::RLIMIT_SIGPENDING,
+    Resource::RLIMIT_STACK,
+];
+
 #[offshoot::entry]
 fn tell(mut start: Start) -> std::io::Result<()> {
     std::io::Write::write_all(&mut start.stream, report::of_this_process().as_bytes())
@@ -23,6 +43,15 @@ fn change() {
     }
     std::env::set_current_dir("/").unwrap();
     umask(Mode::from_bits_truncate(0o077));
+    for resource in LIMITS {
+        let (soft, hard) = getrlimit(resource).unwrap();
+        // Unlimited as most are, or a number: another one in any case, where there is room.
+        let other = match soft {
+            0 => hard.min(1),
+            soft => (soft - 1).min(1 << 40),
+        };
+        setrlimit(resource, other, hard).unwrap();
+    }
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, 77, hard).unwrap();
 }

@@ -9,6 +9,7 @@ mod privileges;
 mod roads;
 mod stealing;
 mod terminal;
+mod variables;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -31,6 +32,7 @@ pub(crate) fn play() {
         roads::SCENES,
         stealing::SCENES,
         terminal::SCENES,
+        variables::SCENES,
     ];
     match all.iter().copied().flatten().find(|(n, _)| *n == name) {
         Some((_, scene)) => scene(&args[1..]),

@@ -130,12 +130,20 @@ fn more_is_refused(fork: &dyn Fn() -> Process) {
 
     let (mut lines, write) = pipe();
     works(fork().stdout(&write).setup(tries, [""; 0]));
+    drop(write);
+    let mut text = String::new();
+    lines.read_to_string(&mut text).expect("it is text");
+    assert_eq!(text, format!("{} false\n", users()));
+    programs_are_the_users(fork);
+}
+
+fn programs_are_the_users(fork: &dyn Fn() -> Process) {
+    let (mut lines, write) = pipe();
     let status = fork().stdout(&write).exec(["/bin/cat", "/proc/self/status"]).expect("it runs");
     assert!(status.wait().expect("its status is told").success());
     drop(write);
     let mut text = String::new();
     lines.read_to_string(&mut text).expect("it is text");
-    assert!(text.contains(&format!("{} false\n", users())), "{text}");
     assert!(text.contains(&format!("\nUid:\t{USER}\t{USER}\t{USER}\t{USER}\n")), "{text}");
     assert!(text.contains(&format!("\nGid:\t{GROUP}\t{GROUP}\t{GROUP}\t{GROUP}\n")), "{text}");
     assert!(text.contains("\nGroups:\t \n") || text.contains("\nGroups:\t\n"), "{text}");
@@ -170,6 +178,10 @@ fn named(_: &[String]) {
     denied(new().current_dir("/").run(who));
     denied(new().stdin(std::io::stdin()).run(who));
     denied(new().like_parent().run(who));
+    // A program is no entry that could have been named, whatever it is called.
+    programs_are_the_users(&new);
+    let named = new().exec([who.name()]).expect("it is sent").wait();
+    assert!(named.expect_err("there is no such program").is_exec());
     // A template that is made now is the user's, and so is all that comes from it.
     let mine = new().setup(touch, [""; 0]);
     assert_eq!(said(mine.fork().and_then(|p| p.run(who))), users());

@@ -18,6 +18,7 @@ pub(super) const SCENES: &[Scene] = &[
     ("secure", secure),
     ("secure_later", secure_later),
     ("doctor", |_| println!("{:?}: {}", offshoot::doctor().road, offshoot::doctor().reason)),
+    ("report", |_| println!("{}", offshoot::doctor())),
     ("threaded", threaded),
     ("closed_stdio", closed_stdio),
     ("start_up", start_up),
