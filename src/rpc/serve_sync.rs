@@ -133,8 +133,9 @@ fn run(
                 output.flush();
                 return panics::STATUS;
             }
-            // A call that waits here may have been cancelled meanwhile.
-            if session.inbox.waiting() > 0 && looked.elapsed() >= LOOK_EVERY {
+            // A call that waits here, or behind, may have been cancelled meanwhile.
+            let more = session.inbox.waiting() > 0 || session.inbox.is_read_cut();
+            if more && looked.elapsed() >= LOOK_EVERY {
                 looked = Instant::now();
                 match session.look() {
                     Ok(()) => session.inbox.scan(|head| {

@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::memfd;
 
@@ -32,6 +32,9 @@ pub(crate) struct Ring {
     map: NonNull<u8>,
     /// How far this side has read or written: the other side cannot change that.
     own: AtomicU64,
+    /// How far the other side had, when this one last looked. It looks again only when that
+    /// is not enough: the line with the number then stays with the one who writes it.
+    seen: AtomicU64,
 }
 
 // SAFETY: the mapping stays until the drop, and is only used through atomics and through
@@ -73,7 +76,7 @@ impl Ring {
             return Err(io::Error::last_os_error());
         }
         let map = NonNull::new(map.cast()).ok_or(io::Error::from_raw_os_error(libc::ENOMEM))?;
-        Ok(Ring { map, own: AtomicU64::new(0) })
+        Ok(Ring { map, own: AtomicU64::new(0), seen: AtomicU64::new(0) })
     }
 
     fn number(&self, at: usize) -> &AtomicU64 {
@@ -90,10 +93,8 @@ impl Ring {
     /// writing process.
     pub(crate) fn push(&self, position: u64, record: &[u8]) -> bool {
         let tail = self.own.load(Ordering::Relaxed);
-        let head = self.number(HEAD).load(Ordering::Acquire);
-        let used = tail.wrapping_sub(head);
         let needed = HEADER + record.len().next_multiple_of(8);
-        if record.len() > RECORD || used > ROOM as u64 || ROOM - (used as usize) < needed {
+        if record.len() > RECORD || !self.has_room(tail, needed) {
             return false;
         }
         let mut header = [0; HEADER];
@@ -103,16 +104,27 @@ impl Ring {
         self.copy_in(tail + HEADER as u64, record);
         let tail = tail + needed as u64;
         self.own.store(tail, Ordering::Relaxed);
-        self.number(TAIL).store(tail, Ordering::Release);
+        // In one order with `sleep`; see there.
+        self.number(TAIL).store(tail, Ordering::SeqCst);
         true
+    }
+
+    fn has_room(&self, tail: u64, needed: usize) -> bool {
+        let fits = |head: u64| {
+            let used = tail.wrapping_sub(head);
+            used <= ROOM as u64 && ROOM - used as usize >= needed
+        };
+        if fits(self.seen.load(Ordering::Relaxed)) {
+            return true;
+        }
+        let head = self.number(HEAD).load(Ordering::Acquire);
+        self.seen.store(head, Ordering::Relaxed);
+        fits(head)
     }
 
     /// Whether the reader has to be woken; it is told once. After a push.
     pub(crate) fn must_wake(&self) -> bool {
-        // With the fence in `sleep`: either this sees that it sleeps, or it sees what was
-        // pushed.
-        fence(Ordering::SeqCst);
-        self.sleeps().load(Ordering::Relaxed) != 0 && self.sleeps().swap(0, Ordering::AcqRel) != 0
+        self.sleeps().load(Ordering::SeqCst) != 0 && self.sleeps().swap(0, Ordering::AcqRel) != 0
     }
 
     /// Whether the reader sleeps, as far as one can see.
@@ -124,7 +136,7 @@ impl Ring {
     /// a time, of the reading process.
     pub(crate) fn pop(&self, position: u64, buffer: &mut Vec<u8>) -> Result<bool, Nonsense> {
         let head = self.own.load(Ordering::Relaxed);
-        let used = self.number(TAIL).load(Ordering::Acquire).wrapping_sub(head);
+        let used = self.tail_behind(head).wrapping_sub(head);
         if used == 0 {
             return Ok(false);
         }
@@ -151,10 +163,22 @@ impl Ring {
         Ok(true)
     }
 
+    /// How far has been written, if that is behind `head`, as far as was seen; else as it
+    /// is now.
+    fn tail_behind(&self, head: u64) -> u64 {
+        let seen = self.seen.load(Ordering::Relaxed);
+        if seen != head {
+            return seen;
+        }
+        let tail = self.number(TAIL).load(Ordering::SeqCst);
+        self.seen.store(tail, Ordering::Relaxed);
+        tail
+    }
+
     /// Whether there is anything to read at `position`.
     pub(crate) fn has(&self, position: u64) -> bool {
         let head = self.own.load(Ordering::Relaxed);
-        if self.number(TAIL).load(Ordering::Acquire) == head {
+        if self.tail_behind(head) == head {
             return false;
         }
         let mut place = [0; 8];
@@ -165,9 +189,12 @@ impl Ring {
     /// The reader is about to sleep, and wants to be woken. `false`: it must not, as
     /// there is something to read at `position`. (What belongs elsewhere comes after
     /// something that wakes it.)
+    ///
+    /// Here a number is written, and then another one read; the writer does the same the
+    /// other way round. As there is one order of all four, one of the two sees what the
+    /// other has written: the reader that there is a record, or the writer that it sleeps.
     pub(crate) fn sleep(&self, position: u64) -> bool {
-        self.sleeps().store(1, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        self.sleeps().store(1, Ordering::SeqCst);
         if !self.has(position) {
             return true;
         }
@@ -268,14 +295,17 @@ mod tests {
 
     #[test]
     fn nonsense_is_noticed() {
-        let (reader, writer) = pair();
-        let mut buffer = Vec::new();
-        writer.number(TAIL).store(u64::MAX, Ordering::Release);
-        assert!(reader.pop(0, &mut buffer).is_err());
-        writer.number(TAIL).store(8, Ordering::Release);
-        assert!(reader.pop(0, &mut buffer).is_err());
-        writer.number(TAIL).store(24, Ordering::Release);
-        writer.copy_in(0, &u32::MAX.to_ne_bytes());
-        assert!(reader.pop(0, &mut buffer).is_err());
+        let refused = |tail: u64, length: u32| {
+            let (reader, writer) = pair();
+            writer.copy_in(0, &length.to_ne_bytes());
+            writer.number(TAIL).store(tail, Ordering::Release);
+            reader.pop(0, &mut Vec::new()).is_err()
+        };
+        assert!(!refused(24, 8));
+        assert!(refused(u64::MAX, 8));
+        assert!(refused(8, 8), "less than a header");
+        assert!(refused(24, 16), "longer than what was written");
+        assert!(refused(ROOM as u64, RECORD as u32 + 1));
+        assert!(refused(24, u32::MAX));
     }
 }

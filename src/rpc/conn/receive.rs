@@ -183,7 +183,7 @@ impl Conn {
         if spin.looks() {
             // Those who are to be sent something first are not to wait for that long.
             let state = self.state();
-            let sends = state.is_worker_hungry() || state.blocked || state.refusal.is_some();
+            let sends = state.is_worth_sending() || state.blocked || state.refusal.is_some();
             if sends && self.flush_with(state) {
                 return Err(Blocked);
             }

@@ -29,8 +29,7 @@ impl Conn {
     /// Sends a frame that [may pass](super::super::outbox::Outbox::can_pass), and has been
     /// told to: nobody else is sending.
     pub(super) fn send_passing(&self, mut state: MutexGuard<'_, State>, frame: Frame) {
-        state.writing = true;
-        state.unsent = 0;
+        state.begin_to_write();
         drop(state);
         let done = fdpass::send_bytes(self.child.stream(), &frame.bytes, false);
         let mut state = self.state();
@@ -63,8 +62,7 @@ impl Conn {
                 break;
             }
             let Some(mut chunk) = state.outbox.take() else { break };
-            state.writing = true;
-            state.unsent = 0;
+            state.begin_to_write();
             let fds = chunk.fds();
             if fds > 0 && !state.window.admits(fds, self.child.stream()) {
                 match self.refused(state, chunk) {

@@ -91,9 +91,8 @@ impl Conn {
         };
         let now = state.book.open() <= AT_ONCE
             || state.outbox.bytes() >= WORTH_SENDING
-            || state.is_worker_hungry();
-        let ask = !now && !state.writing && !std::mem::replace(&mut state.send_asked, true);
-        let ask = ask.then(|| state.send_time());
+            || state.is_worth_sending();
+        let ask = if now || state.writing { None } else { state.ask_to_send() };
         if now && set_timer.is_none() {
             self.flush_with(state);
             return Ok(Some(ticket));

@@ -2,11 +2,9 @@
 //! events of calls.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::panic::PanicHookInfo;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use tracing::callsite::Identifier;
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record as Recorded};
 use tracing::subscriber::Interest;
@@ -19,6 +17,10 @@ use super::record::{MOST_SITES, MOST_SPANS, Place, Record, Strength};
 use super::values::{self, clipped};
 use crate::sys::forked::Birthmark;
 
+mod spans;
+
+use spans::{Open, State};
+
 /// For panics, which tell no subscriber.
 static FORWARD: OnceLock<Arc<Forward>> = OnceLock::new();
 
@@ -30,25 +32,6 @@ struct Forward {
     /// Also held while a record is on its way: what one says of a span comes before that
     /// is closed by another thread.
     state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    /// Numbers of the callsites that have been told, and those that cannot be.
-    sites: HashMap<Identifier, Option<u32>>,
-    told_sites: u32,
-    spans: HashMap<u64, Open>,
-    told_spans: usize,
-    last_span: u64,
-}
-
-struct Open {
-    metadata: &'static Metadata<'static>,
-    handles: usize,
-    /// Whether the parent knows it.
-    told: bool,
-    /// It is kept open by this one.
-    within: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,44 +102,6 @@ pub(in super::super) fn panicked(info: &PanicHookInfo<'_>) {
 
 fn current() -> Option<u64> {
     INSIDE.try_with(|inside| inside.borrow().last().copied()).ok()?
-}
-
-impl State {
-    /// The span itself, or the innermost around it, that the parent knows.
-    fn told(&self, mut span: Option<u64>) -> Option<u64> {
-        while let Some(id) = span {
-            let open = self.spans.get(&id)?;
-            if open.told {
-                return Some(id);
-            }
-            span = open.within;
-        }
-        None
-    }
-
-    /// Drops one handle; the spans that are over by that, and the parent knows.
-    fn let_go(&mut self, id: u64) -> Vec<u64> {
-        let (mut closed, mut next) = (Vec::new(), Some(id));
-        while let Some(id) = next
-            && let Some(open) = self.spans.get_mut(&id)
-        {
-            open.handles -= 1;
-            if open.handles > 0 {
-                break;
-            }
-            next = open.within;
-            if open.told {
-                self.told_spans -= 1;
-                closed.push(id);
-            }
-            self.spans.remove(&id);
-        }
-        closed
-    }
-
-    fn is_told(&self, id: u64) -> bool {
-        self.spans.get(&id).is_some_and(|s| s.told)
-    }
 }
 
 impl Forward {
