@@ -1,5 +1,5 @@
 //! An HTTP service in which each request is a call on a pool of worker processes: what
-//! clients send is decoded where it can do no harm.
+//! clients send is decoded where a crash, a leak or an endless loop costs a process.
 //!
 //! ```text
 //! cargo run --release --features testing --example pool_server
@@ -37,7 +37,7 @@ use crate::service::Thumbnails;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often the demonstration kills a worker.
-const OFTEN: Duration = Duration::from_millis(10);
+const OFTEN: Duration = Duration::from_millis(20);
 
 fn pool(options: &Options) -> Result<Thumbnails, offshoot::Error> {
     let memory = 512 << 20;

@@ -9,7 +9,7 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
-use offshoot::Pool;
+use offshoot::{Pool, Process};
 
 use crate::figures::Figures;
 
@@ -43,7 +43,19 @@ async fn thumbnail(State(pool): State<Arc<Thumbnails>>, picture: Bytes) -> Respo
     match call.await {
         Ok(Ok(jpeg)) => ([(CONTENT_TYPE, "image/jpeg")], jpeg).into_response(),
         Ok(Err(why)) => (StatusCode::UNPROCESSABLE_ENTITY, format!("{why}\n")).into_response(),
-        Err(error) => no_answer(&error),
+        Err(error) => {
+            if error.is_pool_broken() {
+                // This client has waited for it in vain; the next ones find it trying again.
+                begin_anew(&pool);
+            }
+            no_answer(&error)
+        }
+    }
+}
+
+fn begin_anew(pool: &Thumbnails) {
+    if let Err(error) = Process::new().and_then(|template| pool.reload(template)) {
+        eprintln!("pool_server: {error}");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use bytes::Bytes;
-use image::ImageFormat;
+use image::{ImageFormat, ImageReader, Limits};
 use offshoot::Octets;
 
 /// Longest side of a thumbnail, in pixels.
@@ -18,7 +18,12 @@ pub(crate) fn thumbnail(picture: Bytes) -> Result<Vec<u8>, String> {
 }
 
 fn shrink(picture: &[u8]) -> image::ImageResult<Vec<u8>> {
-    let small = image::load_from_memory(picture)?.thumbnail(SIDE, SIDE);
+    let mut reader = ImageReader::new(Cursor::new(picture)).with_guessed_format()?;
+    // Less than the process may have: whoever asks for more is told so.
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(256 << 20);
+    reader.limits(limits);
+    let small = reader.decode()?.thumbnail(SIDE, SIDE);
     let mut bytes = Cursor::new(Vec::new());
     small.to_rgb8().write_to(&mut bytes, ImageFormat::Jpeg)?;
     Ok(bytes.into_inner())

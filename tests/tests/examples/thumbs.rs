@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 use offshoot_tests::pty::{Pty, pty};
-use offshoot_tests::{DEADLINE, eventually, run_command, within};
+use offshoot_tests::{DEADLINE, eventually, parent_of, run_command, within};
 use tempfile::TempDir;
 
 use crate::built::{Running, example, root};
@@ -118,7 +118,7 @@ fn a_worker_that_hangs_is_killed_and_the_others_are_done() {
 }
 
 /// A process of that name that was started with this in its environment.
-fn find_worker(name: &str, setting: &str) -> Option<i32> {
+fn find_worker(name: &str, setting: &str) -> Option<u32> {
     let in_proc = fs::read_dir("/proc").unwrap();
     let mut pids = in_proc.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok());
     pids.find(|pid| {
@@ -130,32 +130,56 @@ fn find_worker(name: &str, setting: &str) -> Option<i32> {
     })
 }
 
+/// A program whose one worker hangs over `b.jpg`, with `a.png` done and `c.png` to do;
+/// and the worker.
+fn hanging(dir: &Path, out: &Path) -> (Running, u32) {
+    picture(&dir.join("a.png"));
+    stall(&dir.join("b.jpg"));
+    picture(&dir.join("c.png"));
+    let mut program = Command::new(example("thumbs"));
+    program.arg(dir).arg("--out").arg(out).args(["--timeout", "600", "--jobs", "1"]);
+    program.env("MARK_OF_THIS_TEST", dir).stdout(Stdio::piped());
+    let program = Running(program.spawn().unwrap());
+    // The worker has had `b.jpg` before that is written.
+    let before = out.join("thumbs/a.png.jpg");
+    eventually(DEADLINE, "the file before it is done", || before.exists());
+    let mark = format!("MARK_OF_THIS_TEST={}", dir.display());
+    (program, find_worker("thumbnail", &mark).unwrap())
+}
+
+fn kill_9(pid: u32) {
+    kill(Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
+}
+
+/// The rest of what it prints.
+fn report_of(mut program: Running) -> String {
+    let mut report = String::new();
+    program.0.stdout.take().unwrap().read_to_string(&mut report).unwrap();
+    assert!(program.0.wait().unwrap().success());
+    report
+}
+
 #[test]
 fn a_signal_is_reported_as_what_it_is() {
     within(DEADLINE, || {
         let (dir, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-        picture(&dir.path().join("a.png"));
-        stall(&dir.path().join("b.jpg"));
-        let program = Command::new(example("thumbs"))
-            .arg(dir.path())
-            .arg("--out")
-            .arg(out.path())
-            .args(["--timeout", "600", "--jobs", "1"])
-            .env("MARK_OF_THIS_TEST", dir.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut program = Running(program);
-        let mark = format!("MARK_OF_THIS_TEST={}", dir.path().display());
-        let worker = || find_worker("thumbnail", &mark);
-        // Both are given to the worker before that is written.
-        let before = out.path().join("thumbs/a.png.jpg");
-        eventually(DEADLINE, "the file before it is done", || before.exists());
-        kill(Pid::from_raw(worker().unwrap()), Signal::SIGKILL).unwrap();
-        let mut report = String::new();
-        program.0.stdout.take().unwrap().read_to_string(&mut report).unwrap();
-        assert!(program.0.wait().unwrap().success());
+        let (program, worker) = hanging(dir.path(), out.path());
+        kill_9(worker);
+        let report = report_of(program);
         assert_eq!(ending(&report, "b.jpg"), ("signal", "signal: 9 (SIGKILL)"));
+        assert_eq!(summary(&report), "3 files: 2 thumbnails, 1 bad");
+    });
+}
+
+#[test]
+fn the_death_of_what_workers_are_forked_from_costs_one_file() {
+    within(DEADLINE, || {
+        let (dir, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let (program, worker) = hanging(dir.path(), out.path());
+        kill_9(parent_of(worker).unwrap());
+        let report = report_of(program);
+        assert_eq!(ending(&report, "b.jpg").0, "lost", "{report}");
+        assert_eq!(summary(&report), "3 files: 2 thumbnails, 1 bad");
     });
 }
 

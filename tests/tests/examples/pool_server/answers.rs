@@ -9,7 +9,7 @@ use std::thread;
 use nix::sys::signal::{Signal, kill};
 use offshoot_tests::{DEADLINE, run_command, within};
 
-use super::client::{Server, ask, idle_worker, picture, post, stats, until};
+use super::client::{Server, ask, idle_worker, picture, picture_of, post, stats, until};
 use crate::built::{example, root};
 
 #[test]
@@ -91,6 +91,45 @@ fn a_death_is_made_good_by_another_worker_once() {
         let picture: &'static [u8] = picture().leak();
         assert_eq!(begin(picture).join().unwrap().status, 200);
         assert_eq!(stats(at)["retried"], 1);
+    });
+}
+
+#[test]
+fn two_deaths_are_told() {
+    within(DEADLINE, || {
+        let server = Server::start(&["--jobs", "1", "--chaos", "5"]);
+        // It takes long enough to be killed over it, mostly.
+        let picture = picture_of(3000);
+        let told = b"the worker process has ended: signal: 9 (SIGKILL); the call was running\n";
+        let answer = loop {
+            let answer = post(&server.address, &picture);
+            if answer.body == told {
+                break answer;
+            }
+            assert!([200, 503].contains(&answer.status), "{}", answer.status);
+        };
+        assert_eq!(answer.status, 503);
+        assert!(answer.head.contains("retry-after: 1"), "{}", answer.head);
+    });
+}
+
+#[test]
+fn a_pool_that_breaks_is_no_end() {
+    within(DEADLINE, || {
+        // So often that sooner or later several die in a row before they are ready.
+        let server = Server::start(&["--jobs", "1", "--chaos", "1"]);
+        let mut has_been_broken = false;
+        loop {
+            let answer = post(&server.address, &picture());
+            match answer.status {
+                200 if has_been_broken => break,
+                200 => {}
+                status => assert_eq!(status, 503),
+            }
+            has_been_broken |= answer.body.starts_with(b"the pool is broken: ");
+        }
+        server.signal(Signal::SIGTERM);
+        server.ends();
     });
 }
 

@@ -90,7 +90,12 @@ pub(super) fn idle_worker(address: &str) -> Pid {
 
 /// A picture, small enough to be done in no time.
 pub(super) fn picture() -> Vec<u8> {
-    let picture = RgbImage::from_fn(200, 100, |x, y| Rgb([x as u8, y as u8, 0]));
+    picture_of(200)
+}
+
+/// One of so many pixels from left to right, and half as many from top to bottom.
+pub(super) fn picture_of(width: u32) -> Vec<u8> {
+    let picture = RgbImage::from_fn(width, width / 2, |x, y| Rgb([x as u8, y as u8, 0]));
     let mut bytes = Cursor::new(Vec::new());
     picture.write_to(&mut bytes, ImageFormat::Png).unwrap();
     bytes.into_inner()
