@@ -38,18 +38,20 @@ fn nothing(n: u64) -> u64 {
 fn streaming(jobs: u64) -> Result<String> {
     let pool = Pool::builder(nothing).max(2).load(1000).start(Duration::ZERO).build()?;
     let begun = Instant::now();
-    let mut early = 0;
+    let (mut early, mut halfway) = (0, 0);
     for (done, result) in (1..=jobs).zip(pool.map_unordered(0..jobs)) {
         result?;
-        if done == jobs / 50 {
-            early = status("VmRSS")?;
+        match done {
+            n if n == jobs / 10 => early = status("VmRSS")?,
+            n if n == jobs / 2 => halfway = status("VmRSS")?,
+            _ => {}
         }
     }
     let rate = jobs as f64 / begun.elapsed().as_secs_f64();
     let (late, most) = (status("VmRSS")?, status("VmHWM")?);
     Ok(format!(
-        "{early} KiB resident after {} jobs, {late} after {jobs}, never more than {most}; {rate:.0} jobs/s",
-        jobs / 50,
+        "{early} KiB resident after a tenth of {jobs} jobs, {halfway} after half of them, \
+         {late} after all, never more than {most}; {rate:.0} jobs/s",
     ))
 }
 

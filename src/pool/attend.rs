@@ -16,7 +16,7 @@
 //! somebody reads after it has given up the lead. All code of the user's but callbacks
 //! (items of a map are made by it) runs while the thread is away.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,8 @@ pub(super) struct Attendance {
     core: Weak<Core>,
     /// Somebody is reading, as far as one can see.
     any: AtomicBool,
+    /// Which worker is read first.
+    turn: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -53,7 +55,8 @@ struct State {
 
 impl Attendance {
     pub(super) fn new(core: Weak<Core>) -> Arc<Attendance> {
-        Arc::new(Attendance { core, any: AtomicBool::new(false), state: Mutex::default() })
+        let (any, turn) = (AtomicBool::new(false), AtomicUsize::new(0));
+        Arc::new(Attendance { core, any, turn, state: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -131,8 +134,6 @@ impl Core {
 pub(super) struct Reading<'a> {
     core: &'a Core,
     conns: Vec<Arc<Conn>>,
-    /// Whose turn it is.
-    turn: usize,
 }
 
 impl<'a> Reading<'a> {
@@ -146,19 +147,17 @@ impl<'a> Reading<'a> {
             return None;
         }
         core.attendance.change(|state| state.reading += 1);
-        Some(Reading { core, conns, turn: 0 })
+        Some(Reading { core, conns })
     }
 
-    /// Hands out what has come, until that is `enough`. Whether there may be more.
+    /// Hands out what has come, until that is `enough`; the hub looks out for nothing.
+    /// Whether there may be more.
     pub(super) fn read(&mut self, enough: impl Fn() -> bool) -> bool {
         let mut more = false;
-        for _ in 0..self.conns.len() {
-            let conn = &self.conns[self.turn % self.conns.len()];
-            self.turn += 1;
-            more |= conn.hand_out_here(TURN);
-            if enough() {
-                return true;
-            }
+        let turn = self.core.attendance.turn.fetch_add(1, Ordering::Relaxed);
+        let (first, last) = self.conns.split_at(turn % self.conns.len().max(1));
+        for conn in last.iter().chain(first) {
+            more |= conn.hand_out_here(if enough() { 0 } else { TURN });
         }
         more
     }

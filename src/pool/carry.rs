@@ -86,6 +86,7 @@ impl Core {
             Step::Begin(member) => {
                 if let Some(conn) = member.conn() {
                     conn.begin();
+                    conn.answers_soon();
                 }
             }
             Step::Send(member, job) => self.send(&member, job, now),

@@ -13,7 +13,8 @@ use crate::error::Error;
 use crate::lead::Seat;
 use crate::rpc::pooled::Speech;
 
-/// Results that are handed out before more is read.
+/// Results that are handed out before more is read: few, as the hub would read in place of
+/// a thread that stays away for long.
 const BATCH: usize = 128;
 
 /// Where results arrive, in whatever order.
@@ -141,10 +142,11 @@ where
         }
     }
 
-    /// Takes what has come; whether there is anything.
+    /// Takes of what has come as much as is handed out at once; whether there is anything.
     fn take(&mut self, arrived: &mut Arrived<R>) -> bool {
-        self.ready.append(&mut arrived.results);
-        self.arrivals.count.store(0, Ordering::Release);
+        let most = arrived.results.len().min(BATCH);
+        self.ready.extend(arrived.results.drain(..most));
+        self.arrivals.count.store(arrived.results.len(), Ordering::Release);
         self.open -= self.ready.len() as u64;
         !self.ready.is_empty()
     }
