@@ -9,7 +9,7 @@ use super::core::Core;
 use super::errand::{Card, Job, Place};
 use super::member::Member;
 use super::observe::{self, Over};
-use super::scheduler::Why;
+use super::scheduler::{Why, WorkerId};
 use super::state::{Failure, State};
 use crate::error::{Ended, Fault};
 use crate::rpc::pooled::Style;
@@ -73,7 +73,15 @@ impl Core {
     /// A job has failed at a worker. What its caller is told; nothing if it is made again.
     pub(super) fn failed(&self, job: &Arc<dyn Job>, fault: Fault) -> Option<Fault> {
         let now = Instant::now();
+        let doomed = match &fault {
+            Fault::Timeout | Fault::Cancelled => doomed(job),
+            _ => None,
+        };
         let mut state = self.lock();
+        if let Some(id) = doomed {
+            // It is about to be killed: the next call is not for this one.
+            state.scheduler.retire(id, now, Why::Asked);
+        }
         let told = self.note_failed(&mut state, job, fault, now);
         self.carry_out(state, now);
         told.map(Failed::tell)
@@ -185,4 +193,11 @@ impl Core {
             _ => noted.cancelled = true,
         }
     }
+}
+
+/// The worker that is killed with this job, if it is ended now.
+fn doomed(job: &Arc<dyn Job>) -> Option<WorkerId> {
+    let place = job.card().note().place.clone();
+    let Place::Sent(member, ticket) = place else { return None };
+    member.conn()?.dies_with(ticket).then(|| member.id())?
 }

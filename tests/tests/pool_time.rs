@@ -1,9 +1,11 @@
 //! How long a call may run: only that counts, and only that call is lost.
 
+use std::fs::File;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use offshoot::pool::PoolBuilder;
-use offshoot::{Done, Pool};
+use offshoot::{Done, Fd, Pool};
 use offshoot_tests::program::Watched;
 use offshoot_tests::turnstile::{self, Passage, Turnstile};
 use offshoot_tests::{DEADLINE, eventually, within};
@@ -70,6 +72,41 @@ fn a_call_that_runs_too_long_is_lost_with_its_worker() {
         let stats = pool.finish().unwrap();
         assert_eq!((stats.done, stats.failed.timed_out, stats.failed.total()), (2, 1, 1));
         assert_eq!((stats.died, stats.moved, stats.started), (1, 1, 2));
+    });
+}
+
+#[test]
+fn what_waits_is_not_given_to_a_worker_that_is_about_to_be_killed() {
+    #[offshoot::worker]
+    fn reads(from: Option<Fd>) -> String {
+        match from {
+            Some(from) => io::read_to_string(File::from(from.into_owned().unwrap())).unwrap(),
+            None => loop {
+                std::thread::park();
+            },
+        }
+    }
+
+    within(DEADLINE, || {
+        let pool = Pool::builder(reads).max(1).load(1).build().unwrap();
+        for cancelled in [false, true, false, true] {
+            let ended = match cancelled {
+                false => pool.request(None).timeout(SHORT).call(),
+                true => pool.call(None),
+            };
+            // With a descriptor, it could not be given to another one after that.
+            let (reader, mut writer) = io::pipe().unwrap();
+            let waits = pool.call(Some(reader.into()));
+            if cancelled {
+                ended.cancel();
+            }
+            assert!(ended.wait().is_err());
+            writer.write_all(b"read").unwrap();
+            drop(writer);
+            assert_eq!(waits.wait().unwrap(), "read");
+        }
+        let stats = pool.finish().unwrap();
+        assert_eq!((stats.moved, stats.failed.timed_out, stats.failed.cancelled), (0, 2, 2));
     });
 }
 

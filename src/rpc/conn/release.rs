@@ -57,6 +57,17 @@ impl Conn {
         }
     }
 
+    /// Whether an open call may be running in a synchronous worker, so that cancelling it
+    /// kills the process.
+    pub(crate) fn dies_with(&self, ticket: Ticket) -> bool {
+        let mut state = self.state();
+        if self.style != Style::Sync || state.book.first() != Some(ticket) {
+            return false;
+        }
+        let place = state.book.get(ticket).map(|entry| entry.place);
+        place.is_some_and(|place| !state.outbox.holds(place))
+    }
+
     /// When the time of an open call is up; of one that does not run yet, no sooner than
     /// then.
     pub(crate) fn due(&self, ticket: Ticket) -> Option<Instant> {
