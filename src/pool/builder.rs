@@ -1,5 +1,6 @@
 //! What a pool is started with.
 
+mod trouble;
 mod worker;
 
 use std::fmt;
@@ -132,15 +133,6 @@ impl<A: 'static, R: Send + 'static, E: Send + 'static> PoolBuilder<A, R, E> {
         self
     }
 
-    /// How long a call may *run*. One that takes longer fails with
-    /// [`is_timeout`](Error::is_timeout), and its worker is killed if it is synchronous:
-    /// calls behind it go to others. What a call waits before is not counted; the worker's
-    /// init function is.
-    pub fn timeout(mut self, time: Duration) -> Self {
-        self.timeout = Some(time);
-        self
-    }
-
     /// A worker is recycled after so many calls: it takes no more, ends when it has done
     /// those that it has, and another is started if there is need. At least one.
     pub fn max_jobs(mut self, calls: u64) -> Self {
@@ -184,31 +176,6 @@ impl<A: 'static, R: Send + 'static, E: Send + 'static> PoolBuilder<A, R, E> {
     /// once the call is on its way. Their init function has not been run.
     pub fn spares(mut self, processes: usize) -> Self {
         self.rules.spares = processes.min(MOST);
-        self
-    }
-
-    /// When to give up: if so many workers in a row, within this time, have died before
-    /// their init function returned (or could not be made), and there is no other, the pool
-    /// is broken: all calls fail with [`is_pool_broken`](Error::is_pool_broken), which says
-    /// why, until [`reload`](Pool::reload). 5 within 10 s unless said otherwise.
-    pub fn restart(mut self, intensity: u32, period: Duration) -> Self {
-        self.rules.restart.intensity = intensity.max(1);
-        self.rules.restart.period = period;
-        self
-    }
-
-    /// How long to wait after such a death: the first time, and doubled each time, at most.
-    /// 10 ms and 1 s unless said otherwise.
-    pub fn backoff(mut self, first: Duration, most: Duration) -> Self {
-        self.rules.restart.backoff = first;
-        self.rules.restart.backoff_max = most.max(first);
-        self
-    }
-
-    /// How often a call that is [idempotent](super::Request::idempotent) is made again
-    /// after a worker has died of it; once unless said otherwise.
-    pub fn retry(mut self, times: u32) -> Self {
-        self.retry = times;
         self
     }
 

@@ -150,8 +150,12 @@ pub(super) fn frame<A, R, E>(speech: &Speech<A, R, E>, args: &A) -> Result<Frame
 
 impl<A, R, E> Pool<A, R, E> {
     /// How many workers take calls, at most, from now on: at least one. If there are more,
-    /// the rest end when they have done what they have.
+    /// the rest end when they have done what they have. In a fork of the program nothing
+    /// happens.
     pub fn resize(&self, max: usize) {
+        if self.core.check().is_err() {
+            return;
+        }
         self.core.with_scheduler(|scheduler, now| scheduler.resize(max.max(1), now));
     }
 
