@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::io;
 use std::num::NonZeroU64;
 use std::os::fd::BorrowedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::thread;
@@ -104,7 +105,7 @@ impl Hub {
             }
             let watched = lock(&self.known).sockets.get(&event.data()).and_then(Weak::upgrade);
             if let Some(watched) = watched {
-                watched.hub_event();
+                unharmed(|| watched.hub_event());
             }
         }
     }
@@ -168,9 +169,15 @@ impl Hub {
             self.set_timer(&times);
         }
         for timed in due {
-            timed.hub_timer();
+            unharmed(|| timed.hub_timer());
         }
     }
+}
+
+/// Whoever is called may call the user's code: a waker, the drop of a value. A panic of it
+/// has been printed, and must not end the thread that serves everybody.
+fn unharmed(call: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(call));
 }
 
 fn key(watched: &dyn Watched) -> Option<NonZeroU64> {

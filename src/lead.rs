@@ -126,17 +126,16 @@ impl Lead {
             if !turn.leading {
                 turn.leading = true;
                 drop(turn);
+                let _leads = Leads(self);
                 // Who led before may have handed it out since it was looked for; now
                 // nobody else can.
-                let result = loop {
+                loop {
                     match done() {
-                        Some(result) => break Some(result),
-                        None if is_past(deadline) => break None,
+                        Some(result) => return Some(result),
+                        None if is_past(deadline) => return None,
                         None => pump(deadline),
                     }
-                };
-                self.leave();
-                return result;
+                }
             }
             match &seat {
                 None => {
@@ -170,8 +169,8 @@ impl Lead {
             }
             turn.leading = true;
         }
+        let _leads = Leads(self);
         pump();
-        self.leave();
     }
 
     /// Gives the lead up.
@@ -206,6 +205,15 @@ impl Lead {
         let mut turn = lock(&self.turn);
         turn.leading = false;
         turn.followers.clear();
+    }
+}
+
+/// Gives the lead up when it is dropped, also by a panic of whoever is called meanwhile.
+struct Leads<'a>(&'a Lead);
+
+impl Drop for Leads<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }
 

@@ -120,6 +120,9 @@ impl<R> Slot<R> {
     pub(crate) fn tell(&self, outcome: Result<R, Error>) {
         let mut state = self.lock();
         if self.is_told() {
+            drop(state);
+            // The drop of a result is the user's code.
+            quietly(|| drop(outcome));
             return;
         }
         let (seat, waker, channel) = (state.seat.take(), state.waker.take(), state.channel.take());
@@ -129,15 +132,15 @@ impl<R> Slot<R> {
         }
         self.told.store(true, Ordering::Release);
         drop(state);
-        if let (Some(channel), Some(outcome)) = (channel, outcome) {
+        if let Some(outcome) = outcome {
             // Room for one, and this is the only one; the receiver may be gone.
-            let _ = channel.try_send(outcome);
+            quietly(move || drop(channel.map(|channel| channel.try_send(outcome))));
         }
         if let Some(seat) = seat {
             seat.ring();
         }
         if let Some(waker) = waker {
-            waker.wake();
+            quietly(|| waker.wake());
         }
     }
 }
