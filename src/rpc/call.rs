@@ -224,6 +224,12 @@ impl<R> Drop for Call<R> {
         if self.made.is_none() {
             return;
         }
+        if let Some(Made::Rpc(conn, _)) = &self.made
+            && !conn.is_ours()
+        {
+            // A fork of the program: a lock may be held by a thread that is not here.
+            return;
+        }
         let left = self.slot.let_go();
         if let Some(Made::Rpc(conn, _)) = &self.made {
             match left {

@@ -24,6 +24,7 @@ use crate::lead::Lead;
 use crate::sys::forked::Birthmark;
 use crate::sys::ring::Ring;
 
+mod bell;
 mod book;
 mod end;
 mod hand_out;
@@ -38,6 +39,7 @@ mod state;
 mod submit;
 mod watch;
 
+use bell::Bell;
 pub(crate) use book::{Ticket, Time};
 pub(crate) use inside::{Inside, is_in_callback_of};
 use state::{SEND_WITHIN, State};
@@ -77,6 +79,7 @@ pub(crate) struct Conn {
     /// The stream has ended, as the reader knows.
     read_ended: AtomicBool,
     interest: Mutex<Interest>,
+    bell: Bell,
     /// Itself, while it has to live on without a handle.
     kept: Mutex<Option<Arc<Conn>>>,
 }
@@ -150,6 +153,7 @@ impl Conn {
             arm_asked: AtomicBool::new(false),
             read_ended: AtomicBool::new(false),
             interest: Mutex::default(),
+            bell: Bell::default(),
             kept: Mutex::default(),
         });
         conn.flush();

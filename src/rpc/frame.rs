@@ -8,7 +8,7 @@
 //! | Hello | parent | – | [`Hello`], by postcard; the first frame |
 //! | Call | parent | its number | arguments, by the codec |
 //! | Cancel | parent | number of an earlier call | – |
-//! | Finish | parent | – | – (to an asynchronous worker: no more calls, but maybe a Cancel) |
+//! | Finish | parent | – | –: no more calls, but maybe a Cancel |
 //! | Void | parent | – | what was a call, taken out before it was sent |
 //! | Reply | worker | number | result, by the codec |
 //! | Failed | worker | number, or 0 for an event | [`Failed`], by postcard |
@@ -22,7 +22,7 @@
 //! | Fds | either | – | none: its descriptors are for the frame that follows |
 //!
 //! Each call is answered by exactly one Reply or Failed, cancelled ones too, unless the
-//! process ends. The parent says that it is done by shutting its side down, or by Finish.
+//! process ends. The parent says that it is done by Finish; the end of the stream says so too.
 //!
 //! Small frames without descriptors may come back through shared memory (`sys/ring.rs`),
 //! each with the number of bytes of the stream that come before it: with many calls on

@@ -1,14 +1,15 @@
 //! Calls as an asynchronous worker takes them in: those that may start, those that wait
 //! for their turn, those that were cancelled meanwhile.
 
-use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 
 use bytes::Bytes;
 
 use super::codec::{Body, Held};
 use super::frame::{Failed, Kind};
-use super::inbox::Arrived;
+use super::inbox::{Arrived, Inbox};
 use super::session::{self, Session, refused};
 
 /// What runs the calls.
@@ -21,11 +22,50 @@ pub(super) trait Runs {
     fn cancel(&mut self, call: u32);
 }
 
+/// Calls of which the Cancel has arrived, but not had its turn: how many, since the number
+/// of one that was answered is used again.
+#[derive(Default)]
+pub(super) struct Cancelled(HashMap<u32, u32>);
+
+impl Cancelled {
+    /// Looks through what has arrived since the last time.
+    pub(super) fn look_for(&mut self, inbox: &mut Inbox) -> Looked {
+        let mut looked = Looked { frames: 0, any: false };
+        inbox.scan(|head| {
+            looked.frames += 1;
+            if head.kind == Kind::Cancel {
+                *self.0.entry(head.call).or_default() += 1;
+                looked.any = true;
+            }
+        });
+        looked
+    }
+
+    pub(super) fn contains(&self, call: u32) -> bool {
+        !self.0.is_empty() && self.0.contains_key(&call)
+    }
+
+    pub(super) fn had_its_turn(&mut self, call: u32) {
+        if let Entry::Occupied(mut entry) = self.0.entry(call) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+    }
+}
+
+/// What was found.
+pub(super) struct Looked {
+    pub(super) frames: usize,
+    /// One at least was cancelled.
+    pub(super) any: bool,
+}
+
 #[derive(Default)]
 pub(super) struct Intake {
     waiting: VecDeque<Waiting>,
-    /// Calls of which the Cancel has arrived, but not had its turn.
-    cancelled: Vec<u32>,
+    cancelled: Cancelled,
     finished: bool,
 }
 
@@ -56,20 +96,17 @@ impl Intake {
     /// limits the calls that are open, and behind them there may be a Cancel.
     pub(super) fn run(&mut self, session: &mut Session, runs: &mut impl Runs) -> Result<(), u8> {
         let output = session.output();
-        session.inbox.scan(|head| {
-            if head.kind == Kind::Cancel {
-                self.cancelled.push(head.call);
-            }
-        });
         // Before those that wait are started: some of them may have been cancelled.
-        let cancelled = &self.cancelled;
-        self.waiting.retain(|waiting| {
-            let wanted = !cancelled.contains(&waiting.call);
-            if !wanted {
-                output.fail(waiting.call, &Failed::Cancelled);
-            }
-            wanted
-        });
+        if self.cancelled.look_for(&mut session.inbox).any {
+            let cancelled = &self.cancelled;
+            self.waiting.retain(|waiting| {
+                let wanted = !cancelled.contains(waiting.call);
+                if !wanted {
+                    output.fail(waiting.call, &Failed::Cancelled);
+                }
+                wanted
+            });
+        }
         while runs.has_room()
             && let Some(Waiting { call, body, fds }) = self.waiting.pop_front()
         {
@@ -87,12 +124,10 @@ impl Intake {
                 Kind::Ring => session::use_ring(&output, fds),
                 Kind::Finish => self.finished = true,
                 Kind::Cancel => {
-                    if let Some(at) = self.cancelled.iter().position(|id| *id == call) {
-                        self.cancelled.swap_remove(at);
-                    }
+                    self.cancelled.had_its_turn(call);
                     runs.cancel(call);
                 }
-                Kind::Call if self.cancelled.contains(&call) => {
+                Kind::Call if self.cancelled.contains(call) => {
                     output.fail(call, &Failed::Cancelled);
                 }
                 Kind::Call if fds_lost => output.fail(call, &Failed::NoRoomForFds),

@@ -131,7 +131,7 @@ impl Output {
         let mut spare = Vec::new();
         while let Some(mut chunk) = pending.outbox.take() {
             let wait = all || pending.outbox.bytes() >= QUEUED_AT_MOST;
-            let before = chunk.written();
+            let (before, fds) = (chunk.written(), chunk.fds());
             let done = chunk.write(&self.socket, wait);
             pending.position += (chunk.written() - before) as u64;
             match done {
@@ -150,9 +150,14 @@ impl Output {
                         Some(pause) => std::thread::sleep(pause),
                         None => {
                             refusal = Refusal::default();
-                            give_up(&mut pending.outbox);
+                            give_up(&mut pending.outbox, &Failed::FdsRefused);
                         }
                     }
+                }
+                Err(error) if fds > 0 && Refusal::is_for_ever(&error) => {
+                    pending.outbox.put_back(chunk);
+                    let why = format!("a descriptor in it cannot be passed: {error}");
+                    give_up(&mut pending.outbox, &Failed::Codec(why));
                 }
                 Err(_) => {
                     pending.dead = true;
@@ -166,9 +171,9 @@ impl Output {
 }
 
 /// Tells the parent that there is a frame whose descriptors cannot be sent.
-fn give_up(outbox: &mut Outbox) {
+fn give_up(outbox: &mut Outbox, why: &Failed) {
     if let Some(head) = outbox.refused() {
-        outbox.replace_refused(failed(head.call, &Failed::FdsRefused));
+        outbox.replace_refused(failed(head.call, why));
     }
 }
 

@@ -36,6 +36,12 @@ impl Refusal {
         error.raw_os_error() == Some(libc::ETOOMANYREFS)
     }
 
+    /// Whether an error of sending descriptors is about these: some cannot be passed at
+    /// all (those of io_uring, or what a security module forbids).
+    pub(super) fn is_for_ever(error: &io::Error) -> bool {
+        matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EPERM | libc::EACCES))
+    }
+
     /// How long to wait before the next attempt; `None` if it is to be given up. While
     /// the other side has something to receive it is waited for, as with any full socket.
     pub(super) fn pause(&mut self, socket: impl AsFd) -> Option<Duration> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::codec::Body;
 use super::frame::{Failed, Kind};
 use super::inbox::Arrived;
+use super::intake::Cancelled;
 use super::panics;
 use super::session::{self, Next, Session, refused};
 use super::worker::{Called, CalledSync, Speech};
@@ -73,15 +74,15 @@ fn run(
     call: &mut dyn FnMut(u32, Body<'_>, Vec<std::os::fd::OwnedFd>) -> bool,
 ) -> u8 {
     let output = session.output();
-    let mut cancelled: Vec<u32> = Vec::new();
+    let mut cancelled = Cancelled::default();
+    let mut finished = false;
     let mut looked = Instant::now();
-    loop {
+    while !finished {
         match session.next_frame() {
             Ok(Next::Frame) => {}
             Ok(Next::End) => return 0,
             Err(status) => return status,
         }
-        let mut frames = 0;
         let is_cut = session.inbox.is_read_cut();
         if is_cut
             && looked.elapsed() >= LOOK_EVERY
@@ -89,12 +90,7 @@ fn run(
         {
             return status;
         }
-        session.inbox.scan(|head| {
-            frames += 1;
-            if head.kind == Kind::Cancel {
-                cancelled.push(head.call);
-            }
-        });
+        let frames = cancelled.look_for(&mut session.inbox).frames;
         if is_cut || frames > 1 {
             // Behind a call that came alone there is nothing to look for.
             looked = Instant::now();
@@ -112,12 +108,15 @@ fn run(
                     continue;
                 }
                 Kind::Cancel => {
-                    if let Some(at) = cancelled.iter().position(|id| *id == head.call) {
-                        cancelled.swap_remove(at);
-                    }
+                    cancelled.had_its_turn(head.call);
                     continue;
                 }
-                Kind::Call if cancelled.contains(&head.call) => {
+                Kind::Finish => {
+                    // A Cancel may follow, for one of the calls that were before.
+                    finished = true;
+                    continue;
+                }
+                Kind::Call if cancelled.contains(head.call) => {
                     output.fail(head.call, &Failed::Cancelled);
                     continue;
                 }
@@ -137,18 +136,15 @@ fn run(
             let more = session.inbox.waiting() > 0 || session.inbox.is_read_cut();
             if more && looked.elapsed() >= LOOK_EVERY {
                 looked = Instant::now();
-                match session.look() {
-                    Ok(()) => session.inbox.scan(|head| {
-                        if head.kind == Kind::Cancel {
-                            cancelled.push(head.call);
-                        }
-                    }),
-                    Err(status) => return status,
+                if let Err(status) = session.look() {
+                    return status;
                 }
+                cancelled.look_for(&mut session.inbox);
             }
         }
         if !output.flush() {
             return refused("nobody listens any more");
         }
     }
+    0
 }

@@ -71,3 +71,16 @@ pub fn huge_pages_refused() -> u64 {
     let line = text.lines().find_map(|l| l.strip_prefix("thp_collapse_alloc_failed "));
     line.map_or(0, |n| n.parse().expect("a number"))
 }
+
+/// The address space of a process (`self`, or its id), in bytes.
+pub fn virtual_memory(pid: &str) -> u64 {
+    status_bytes(pid, "VmSize")
+}
+
+/// Memory of a process (`self`, or its id) that it shares with no other, in bytes.
+pub fn private_memory(pid: &str) -> u64 {
+    let all = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("it runs");
+    let private = all.lines().filter(|l| l.starts_with("Private_Dirty:"));
+    let kib = private.filter_map(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok());
+    1024 * kib.sum::<u64>()
+}

@@ -213,3 +213,49 @@ fn a_call_out_of_time_is_ended_and_the_others_are_told() {
         assert_eq!(end.exit_status().unwrap().signal(), Some(libc::SIGKILL));
     });
 }
+
+#[test]
+fn a_call_that_is_done_and_not_read_costs_no_worker() {
+    within(DEADLINE, || {
+        let mut stepper = start(None);
+        let [five, one] = [5, 1].map(|n| stepper.rpc.call(n));
+        // The worker has answered the first by the time it begins the second.
+        assert_eq!((stepper.next_begun(), stepper.next_begun()), (5, 1));
+        five.cancel();
+        // Its template does what it is asked in order: whatever was asked for is done now.
+        stepper.rpc.id().unwrap();
+        stepper.gate.write_all(b"!").unwrap();
+        assert_eq!(one.wait().unwrap(), 1);
+        let error = five.wait().unwrap_err();
+        assert!(error.is_cancelled(), "{error}");
+        assert_eq!(stepper.rpc.call(7).wait().unwrap(), 7);
+        assert!(stepper.rpc.finish().unwrap().success());
+    });
+}
+
+#[test]
+fn a_call_that_waits_in_the_worker_is_skipped_though_no_more_calls_will_come() {
+    within(DEADLINE, || {
+        for finishes in [false, true] {
+            let mut stepper = start(None);
+            let calls = [1, 5, 6].map(|n| stepper.rpc.call(n));
+            assert_eq!(stepper.next_begun(), 1);
+            let Stepper { rpc, mut begun, mut gate } = stepper;
+            let finished = if finishes {
+                Some(std::thread::spawn(|| rpc.finish().unwrap()))
+            } else {
+                drop(rpc);
+                None
+            };
+            calls[1].cancel();
+            gate.write_all(b"!").unwrap();
+            let [one, five, six] = calls.map(|c| c.wait());
+            assert_eq!((one.unwrap(), six.unwrap()), (1, 6));
+            assert!(five.unwrap_err().is_cancelled());
+            let mut all = Vec::new();
+            begun.read_to_end(&mut all).unwrap();
+            assert_eq!(all, [6], "five was skipped");
+            assert!(finished.is_none_or(|thread| thread.join().unwrap().success()));
+        }
+    });
+}

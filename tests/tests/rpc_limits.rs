@@ -42,3 +42,18 @@ fn a_fork_of_the_program_cannot_use_its_parents_workers() {
     let said = output_of(SCENES, &["fork"]);
     assert_eq!(said, "the parent's are the parent's\n");
 }
+
+#[test]
+fn a_fork_of_a_busy_program_lets_go_of_its_handles() {
+    assert_eq!(output_of(SCENES, &["fork_busy"]), "nobody waits\n");
+}
+
+#[test]
+fn deadlines_take_no_threads() {
+    assert_eq!(output_of(SCENES, &["deadlines"]), "two threads\n");
+}
+
+#[test]
+fn a_synchronous_worker_is_tiny() {
+    assert_eq!(output_of(SCENES, &["tiny"]), "tiny\n");
+}

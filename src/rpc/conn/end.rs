@@ -2,7 +2,9 @@
 //! calls are told.
 
 use std::future::Future;
+use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::process::ExitStatusExt;
 use std::pin::Pin;
 use std::process::ExitStatus;
 use std::sync::atomic::Ordering;
@@ -25,6 +27,9 @@ const ENDS_WITHIN: Duration = Duration::from_secs(1);
 /// else (its template may be stopped) its calls are told without its status.
 const TOLD_WITHIN: Duration = Duration::from_secs(5);
 
+/// Why it is killed then.
+const LINGERS: &str = "it closed its connection, and did not end";
+
 /// How it ended.
 #[derive(Clone, Debug)]
 pub(super) struct End {
@@ -41,12 +46,26 @@ impl Conn {
         let _ = shutdown(self.child.stream().as_raw_fd(), Shutdown::Both);
         // With descriptors in it that would stay open for as long as the handle does.
         reader.inbox.clear_all(self.child.stream());
-        self.state().killed.get_or_insert("it did not keep to the protocol");
-        self.kill(reader);
+        self.kill(reader, "it did not keep to the protocol");
         self.fail_all(&fault);
     }
 
-    fn kill(&self, reader: &mut Reader) {
+    /// What the worker sends cannot be taken in.
+    pub(super) fn cannot_read(&self, reader: &mut Reader, why: &io::Error) {
+        self.read_ended(reader);
+        reader.broken = true;
+        reader.inbox.clear();
+        let why = match why.kind() {
+            io::ErrorKind::OutOfMemory => "there was no memory for what it sent",
+            _ => "what it sent could not be received",
+        };
+        self.kill(reader, why);
+    }
+
+    fn kill(&self, reader: &mut Reader, why: &'static str) {
+        if reader.killed.is_none() {
+            self.state().killed.get_or_insert(why);
+        }
         self.child.kill_soon();
         reader.killed.get_or_insert_with(Instant::now);
     }
@@ -96,7 +115,7 @@ impl Conn {
             Poll::Pending if reader.is_given_up() => self.ended(None),
             Poll::Pending => {
                 if since.elapsed() >= ENDS_WITHIN {
-                    self.kill(reader);
+                    self.kill(reader, LINGERS);
                 }
                 if self.set_timer(Instant::now() + ENDS_WITHIN).is_err() {
                     self.ended(None);
@@ -119,7 +138,7 @@ impl Conn {
         if reader.killed.is_none() {
             outcome = self.child.wait_timeout(left(since, ENDS_WITHIN));
             if matches!(outcome, Ok(None)) && since.elapsed() >= ENDS_WITHIN {
-                self.kill(reader);
+                self.kill(reader, LINGERS);
             }
         }
         if let (Ok(None), Some(killed)) = (&outcome, reader.killed) {
@@ -148,7 +167,10 @@ impl Conn {
             unmade,
             said: self.handlers.last_words(),
             peak_memory: self.child.peak_memory(),
-            because: self.state().killed,
+            because: self.state().killed.filter(|why| {
+                // It may have been about to end by itself, only not so soon.
+                *why != LINGERS || status.and_then(|s| s.signal()) == Some(libc::SIGKILL)
+            }),
             started: None,
         };
         // Before anybody is told of the end.
@@ -193,7 +215,7 @@ impl Conn {
             (seats, std::mem::take(&mut state.room_wakers))
         };
         seats.iter().for_each(|s| s.ring());
-        wakers.into_iter().for_each(Waker::wake);
+        self.wake_all(wakers);
         *lock(&self.exit) = None;
         // This may be the last reference but the caller's.
         let kept = lock(&self.kept).take();

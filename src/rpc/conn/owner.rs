@@ -18,7 +18,7 @@ impl Conn {
     }
 
     /// Whether this process may use the connection, without waiting for another's end.
-    pub(super) fn is_ours(&self) -> bool {
+    pub(in super::super) fn is_ours(&self) -> bool {
         self.mark.is_here() || (self.home.is_ours() && self.take_over().is_ok())
     }
 

@@ -8,15 +8,17 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::super::frame::{HEADER, Malformed};
+use super::super::handlers::quietly;
 use super::super::inbox::{Arrived, Bad, Filled};
+use super::bell::{LOOKS_EVERY, Listens};
 use super::{Conn, Reader, lock};
 use crate::error::Fault;
 use crate::lead::Seat;
 use crate::sys::fdpass;
 use crate::sys::ring::{self, Nonsense};
 
-/// The socket has no room for what is to be sent first.
-struct Blocked;
+/// Something is to be sent first, and cannot be now, or another thread is sending it.
+struct HeldUp;
 
 /// Frames that the hub hands out before others have their turn. So many take much longer
 /// than to come back to them, and less than a millisecond if what they call does little.
@@ -29,13 +31,27 @@ impl Conn {
         &self,
         sit: impl FnMut() -> Arc<Seat>,
         deadline: Option<Instant>,
+        done: impl FnMut() -> Option<T>,
+    ) -> Option<T> {
+        self.wait_for(false, sit, deadline, done)
+    }
+
+    /// The same; `room` is it that is waited for.
+    pub(super) fn wait_for<T>(
+        &self,
+        room: bool,
+        sit: impl FnMut() -> Arc<Seat>,
+        deadline: Option<Instant>,
         mut done: impl FnMut() -> Option<T>,
     ) -> Option<T> {
         if let Some(result) = done() {
             // Nothing has been read for that, nor was to be.
             return Some(result);
         }
-        let result = self.lead.wait_on(sit, deadline, done, |deadline| self.pump(deadline));
+        let mut listens = None;
+        let pump = |deadline| self.pump(deadline, room, &mut listens);
+        let result = self.lead.wait_on(sit, deadline, done, pump);
+        drop(listens);
         self.arm_soon();
         result
     }
@@ -117,8 +133,14 @@ impl Conn {
         (stream + ring) / HEADER + 1
     }
 
-    /// Hands out one frame, waiting for it until the deadline.
-    fn pump(&self, deadline: Option<Instant>) {
+    /// Hands out one frame, waiting for it until the deadline. Where another thread may
+    /// bring what is waited for, it listens, and has that looked for, before it sleeps.
+    fn pump<'a>(
+        &'a self,
+        deadline: Option<Instant>,
+        room: bool,
+        listens: &mut Option<Listens<'a>>,
+    ) {
         if self.watched.load(Ordering::Acquire) {
             self.set_interest(|interest| interest.read = false);
         }
@@ -130,8 +152,8 @@ impl Conn {
             self.settle_patiently(&mut reader, deadline);
             return;
         }
-        let waits_to_send = if deadline.is_some() {
-            self.flush_with(self.state())
+        if deadline.is_some() {
+            self.flush_with(self.state());
         } else {
             match self.wait_to_read(&mut reader) {
                 Ok(true) => {
@@ -140,15 +162,36 @@ impl Conn {
                     return;
                 }
                 Ok(false) => return,
-                Err(Blocked) => true,
+                Err(HeldUp) => {}
             }
+        }
+        let (waits_to_send, by_others) = {
+            let state = self.state();
+            // Else it is the worker alone who can bring something.
+            (state.blocked, state.is_held_up() && (room || !state.blocked))
         };
-        if self.fill(&mut reader) {
+        if self.fill(&mut reader) || (deadline.is_none() && !waits_to_send && !by_others) {
             return;
         }
+        if by_others && listens.is_none() {
+            *listens = Some(self.bell.listen());
+            return;
+        }
+        let listens = listens.take().filter(|_| by_others);
+        let bell = listens.as_ref().and_then(Listens::event);
+        let deadline = match &listens {
+            Some(_) if bell.is_none() => {
+                let look = Instant::now() + LOOKS_EVERY;
+                Some(deadline.map_or(look, |deadline| deadline.min(look)))
+            }
+            _ => deadline,
+        };
         let events =
             PollFlags::POLLIN | if waits_to_send { PollFlags::POLLOUT } else { PollFlags::empty() };
-        let mut polled = [PollFd::new(self.child.stream().as_fd(), events)];
+        let socket = self.child.stream().as_fd();
+        let bell_too = PollFd::new(bell.unwrap_or(socket), PollFlags::POLLIN);
+        let mut polled = [PollFd::new(socket, events), bell_too];
+        let polled = &mut polled[..1 + usize::from(bell.is_some())];
         let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
             let left = deadline.saturating_duration_since(Instant::now());
             // Rounded up: a poll of 0 ms would spin through the last millisecond.
@@ -158,7 +201,7 @@ impl Conn {
         let ring = self.ring.get();
         if ring.is_none_or(|ring| ring.sleep(position)) {
             // What there is to do is found by the next turn.
-            let _ = poll(&mut polled, timeout);
+            let _ = poll(polled, timeout);
             ring.inspect(|ring| ring.wake());
         }
     }
@@ -175,7 +218,7 @@ impl Conn {
 
     /// Waits until something is there to be read, and reads once. Whether something has
     /// come, as in `fill`; it may be in the ring.
-    fn wait_to_read(&self, reader: &mut Reader) -> Result<bool, Blocked> {
+    fn wait_to_read(&self, reader: &mut Reader) -> Result<bool, HeldUp> {
         let Reader { inbox, spin, .. } = reader;
         let socket = self.child.stream();
         let ring = self.ring.get();
@@ -185,7 +228,7 @@ impl Conn {
             let state = self.state();
             let sends = state.is_worth_sending() || state.blocked || state.refusal.is_some();
             if sends && self.flush_with(state) {
-                return Err(Blocked);
+                return Err(HeldUp);
             }
         }
         let inbox = std::cell::RefCell::new(inbox);
@@ -207,8 +250,8 @@ impl Conn {
             }
         };
         let sleep = || {
-            if self.flush_with(self.state()) {
-                return Err(Blocked);
+            if self.flush_with(self.state()) || self.state().is_held_up() {
+                return Err(HeldUp);
             }
             if ring.is_some_and(|ring| !ring.sleep(position)) {
                 return Ok(Ok(Filled::Some));
@@ -236,8 +279,8 @@ impl Conn {
                 self.break_off(reader, Fault::Protocol(why.0));
                 true
             }
-            Err(Bad::Io(_)) => {
-                self.read_ended(reader);
+            Err(Bad::Io(why)) => {
+                self.cannot_read(reader, &why);
                 true
             }
         }
@@ -258,7 +301,8 @@ impl Conn {
         };
         let handed_out = match arrived {
             Ok(None) => return false,
-            Ok(Some(arrived)) => self.hand_out(arrived),
+            // The user's code is called there: drops of values, too.
+            Ok(Some(arrived)) => quietly(|| self.hand_out(arrived)).unwrap_or(Ok(())),
             Err(why) => Err(Fault::Protocol(why.0)),
         };
         self.position.store(reader.inbox.consumed(), Ordering::Relaxed);

@@ -36,18 +36,29 @@ impl Conn {
             // Nobody would try again.
             state = self.state();
         }
+        Some(self.give_refused_up(state, Fault::FdsRefused { what: "the call" }))
+    }
+
+    /// Does without the call whose descriptors are not taken.
+    pub(super) fn give_refused_up<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        fault: Fault,
+    ) -> MutexGuard<'a, State> {
         state.refusal = None;
         let call = state.outbox.refused().map_or(0, |head| head.call);
         state.outbox.drop_refused();
         let ticket = state.book.ticket(call);
         // What is not a call can be done without.
         let Some(entry) = ticket.and_then(|ticket| state.book.remove(ticket)) else {
-            return Some(state);
+            return state;
         };
         drop(state);
         if let Some(slot) = entry.slot {
-            slot.fail(Fault::FdsRefused { what: "the call" });
+            slot.fail(fault);
         }
-        Some(self.state())
+        // Whoever reads may be the one who waits for it.
+        self.bell.ring();
+        self.state()
     }
 }

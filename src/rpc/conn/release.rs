@@ -1,11 +1,13 @@
 //! How calls and handles are let go: cancelled, timed out, dropped, finished.
 
+use std::net::Shutdown;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::super::frame::{Frame, Kind};
 use super::super::worker::Style;
 use super::inside::Inside;
+use super::state::Stuck;
 use super::{Conn, State, Ticket, Time};
 use crate::error::Fault;
 
@@ -38,11 +40,16 @@ impl Conn {
                 let _ = self.set_timer(due);
             }
         } else if self.style == Style::Sync && first == Some(ticket) {
+            // Nobody may have read that it is done: then the worker is not to die of it.
+            // (Of one out of time, that has been looked for.)
             let timed_out = matches!(fault, Fault::Timeout);
             let why = if timed_out { "a call timed out" } else { "a call was cancelled" };
-            state.killed.get_or_insert(why);
+            state.skipped += 1;
+            state.stuck = Some(Stuck { ticket, until: Instant::now(), why });
             drop(state);
-            self.child.kill_soon();
+            if timed_out || self.set_timer(Instant::now()).is_err() {
+                self.end_stuck();
+            }
         } else {
             state.outbox.push(Frame::plain(Kind::Cancel, ticket.call, &()));
             let looks_after = self.style == Style::Sync;
@@ -104,11 +111,12 @@ impl Conn {
         state.skipped -= usize::from(answered_nobody && state.skipped > 0);
         let Some(first) = state.book.first() else { return false };
         let cancelled = state.book.get(first).is_some_and(|e| e.slot.is_none());
-        let known = state.stuck.is_some_and(|(ticket, _)| ticket == first);
+        let known = state.stuck.is_some_and(|stuck| stuck.ticket == first);
         if !cancelled || known {
             return false;
         }
-        state.stuck = Some((first, Instant::now()));
+        let why = "a call ran on after it was cancelled, or out of time";
+        state.stuck = Some(Stuck { ticket: first, until: Instant::now() + SKIPS_WITHIN, why });
         true
     }
 
@@ -120,18 +128,22 @@ impl Conn {
     /// Kills the process if a cancelled call runs on.
     pub(super) fn end_stuck(&self) {
         let mut state = self.state();
-        let Some((stuck, since)) = state.stuck else { return };
-        if since.elapsed() < SKIPS_WITHIN || state.book.first() != Some(stuck) {
+        let Some(Stuck { ticket, until, why }) = state.stuck else { return };
+        if Instant::now() < until || state.book.first() != Some(ticket) {
             return;
         }
         state.stuck = None;
-        state.killed.get_or_insert("a call ran on after it was cancelled, or out of time");
+        state.killed.get_or_insert(why);
         drop(state);
         self.child.kill_soon();
     }
 
     /// A call of which the handle was dropped.
     pub(in super::super) fn abandoned(&self) {
+        // In a fork of the program, a lock may be held by a thread that is not there.
+        if !self.is_ours() {
+            return;
+        }
         let orphaned = {
             let mut state = self.state();
             state.abandoned = true;
@@ -150,6 +162,8 @@ impl Conn {
             if std::mem::take(&mut state.held) {
                 // It was never told what it is, and ends with the stream.
                 state.outbox.clear();
+                state.told_finish = true;
+                let _ = self.child.stream().shutdown(Shutdown::Write);
             }
             drop(state);
             self.flush();
@@ -158,6 +172,9 @@ impl Conn {
 
     /// The `Rpc` is gone.
     pub(in super::super) fn orphaned(&self) {
+        if !self.is_ours() {
+            return;
+        }
         self.finish();
         let unattended = {
             let mut state = self.state();

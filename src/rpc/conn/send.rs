@@ -7,8 +7,8 @@ use nix::sys::socket::{Shutdown, shutdown};
 
 use super::super::frame::{Frame, Kind, give_scratch};
 use super::super::refusal::Refusal;
-use super::super::worker::Style;
 use super::{Conn, State};
+use crate::error::Fault;
 use crate::sys::fdpass;
 
 impl Conn {
@@ -19,7 +19,10 @@ impl Conn {
 
     /// The same, for one who has the state already. Whether the socket has no room.
     pub(super) fn flush_with<'a>(&'a self, state: MutexGuard<'a, State>) -> bool {
-        if state.writing || state.held || (state.outbox.is_empty() && !state.finishing) {
+        if state.writing
+            || state.held
+            || (state.outbox.is_empty() && (!state.finishing || state.told_finish))
+        {
             // One who writes looks again before he stops.
             return state.blocked;
         }
@@ -52,8 +55,7 @@ impl Conn {
     /// Sends what is queued. Nobody else is sending. Whether the socket has no room.
     fn send<'a>(&'a self, mut state: MutexGuard<'a, State>) -> bool {
         loop {
-            if state.finishing && self.style == Style::Async && !state.told_finish && !state.cut_off
-            {
+            if state.finishing && !state.told_finish && !state.cut_off {
                 // Not the end of the stream: calls that are open can still be cancelled.
                 state.told_finish = true;
                 state.outbox.push(Frame::plain(Kind::Finish, 0, &()));
@@ -84,6 +86,12 @@ impl Conn {
                     Some(again) => state = again,
                     None => return false,
                 },
+                Err(error) if fds > 0 && Refusal::is_for_ever(&error) => {
+                    state.outbox.put_back(chunk);
+                    let why = format!("a descriptor among them cannot be passed: {error}");
+                    let fault = Fault::Codec { what: "the arguments", why: why.into() };
+                    state = self.give_refused_up(state, fault);
+                }
                 Ok(all) => {
                     give_scratch(state.outbox.put_back(chunk));
                     state.blocked = !all;
@@ -102,11 +110,6 @@ impl Conn {
                     let _ = shutdown(self.child.stream().as_raw_fd(), Shutdown::Write);
                 }
             }
-        }
-        if state.finishing && self.style == Style::Sync && !std::mem::replace(&mut state.shut, true)
-        {
-            // The worker finds the end behind the last call.
-            let _ = self.child.stream().shutdown(std::net::Shutdown::Write);
         }
         let blocked = state.blocked;
         self.tell_room(state);

@@ -11,6 +11,14 @@ use super::end::End;
 use crate::error::Fault;
 use crate::lead::Seat;
 
+/// A cancelled call that runs on, as far as is known: the process is killed for it.
+#[derive(Clone, Copy)]
+pub(super) struct Stuck {
+    pub(super) ticket: Ticket,
+    pub(super) until: Instant,
+    pub(super) why: &'static str,
+}
+
 #[derive(Default)]
 pub(super) struct State {
     pub(super) book: Book,
@@ -35,8 +43,6 @@ pub(super) struct State {
     pub(super) asked_in_vain: u32,
     /// No more calls will be made; once all is sent, the worker is told.
     pub(super) finishing: bool,
-    pub(super) shut: bool,
-    /// The same, of an asynchronous worker, by a frame.
     pub(super) told_finish: bool,
     /// Writing has failed: what is queued will not be sent.
     pub(super) cut_off: bool,
@@ -46,8 +52,8 @@ pub(super) struct State {
     pub(super) abandoned: bool,
     /// Open calls that were cancelled and that the worker may skip.
     pub(super) skipped: usize,
-    /// One of them that is the first of all open calls, and since when.
-    pub(super) stuck: Option<(Ticket, Instant)>,
+    /// One of them that is the first of all open calls.
+    pub(super) stuck: Option<Stuck>,
     /// The worker panicked, and begins no other call.
     pub(super) panicked: bool,
     /// Of a pool: its init function has returned, so calls can begin.
@@ -63,7 +69,8 @@ pub(super) struct State {
     pub(super) fault: Option<Fault>,
     pub(super) end: Option<End>,
     pub(super) room: Vec<Arc<Seat>>,
-    pub(super) room_wakers: Vec<Waker>,
+    /// By key.
+    pub(super) room_wakers: Vec<(u64, Waker)>,
     pub(super) end_seats: Vec<Arc<Seat>>,
 }
 
@@ -77,6 +84,11 @@ const SEND_LATEST: u32 = 2;
 const MANY: usize = 128;
 
 impl State {
+    /// What is queued cannot be sent now, or somebody else is sending it.
+    pub(super) fn is_held_up(&self) -> bool {
+        self.blocked || self.writing || self.refusal.is_some()
+    }
+
     /// Few of the open calls have been sent, so the worker may be idle soon; or many are to
     /// be.
     pub(super) fn is_worth_sending(&self) -> bool {

@@ -71,6 +71,10 @@ impl Conn {
         if state.book.open() == WORTH_A_RING && !std::mem::replace(&mut state.ring_offered, true) {
             self.offer_ring(&mut state);
         }
+        if !matches!(time, Time::Any) && state.timer_at.is_none() {
+            // Without a hub, nobody could keep the time: then there is no call.
+            self.home.hub()?;
+        }
         let mut frame = frame.take().expect("it is made of one frame");
         frame.set_call(state.book.next());
         let alone = matches!(time, Time::Any) && state.book.open() < AT_ONCE;
@@ -101,7 +105,11 @@ impl Conn {
         if let Some(deadline) = set_timer {
             self.set_timer(deadline)?;
         }
-        if now || ask.is_some_and(|time| self.set_timer(time).is_err()) {
+        let unasked = ask.is_some_and(|time| self.set_timer(time).is_err());
+        if unasked {
+            self.state().send_asked = false;
+        }
+        if now || unasked {
             self.flush();
         }
         Ok(Some(ticket))

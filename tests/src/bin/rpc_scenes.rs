@@ -2,6 +2,7 @@
 //! forks, death.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -27,6 +28,12 @@ fn chatter(cx: &Context<Vec<u8>>, events: u32) -> u32 {
     let event = vec![7; 64 << 10];
     (0..events).for_each(|_| cx.event(&event));
     events
+}
+
+/// Threads, open descriptors, and memory of this process alone.
+#[offshoot::worker]
+fn look() -> (usize, usize, u64) {
+    (threads(), offshoot_tests::open_fds().len(), offshoot_tests::proc::private_memory("self"))
 }
 
 #[offshoot::worker]
@@ -216,6 +223,73 @@ fn fork() {
     unsafe { libc::_exit(0) }
 }
 
+/// Forks of this program let go of what they have of a connection that threads use, of
+/// which none is there: whatever lock one of these holds just then.
+fn fork_busy() {
+    let rpc = process().rpc(add).start().unwrap();
+    assert_eq!(rpc.call((1, 2)).wait().unwrap(), 3);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|s| {
+        for _ in 0..2 {
+            s.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    drop(rpc.try_call((1, 1)));
+                }
+            });
+        }
+        for n in 0..300 {
+            let call = rpc.call((n, 1));
+            // SAFETY: the fork drops a handle, which takes no lock of the allocator's that
+            // libc does not look after, and ends.
+            match unsafe { nix::unistd::fork() }.unwrap() {
+                nix::unistd::ForkResult::Child => {
+                    drop(call);
+                    // SAFETY: it runs nothing of the parent's.
+                    unsafe { libc::_exit(0) }
+                }
+                nix::unistd::ForkResult::Parent { child } => {
+                    let status = nix::sys::wait::waitpid(child, None).unwrap();
+                    assert_eq!(status, nix::sys::wait::WaitStatus::Exited(child, 0));
+                    assert_eq!(call.wait().unwrap(), n + 1);
+                }
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(rpc.finish().unwrap().success());
+    println!("nobody waits");
+}
+
+/// Many calls with a deadline each: no thread for each.
+fn deadlines() {
+    let time = Duration::from_millis(300);
+    let rpc = process().rpc(spin).timeout(time).start().unwrap();
+    let begin = Instant::now();
+    let calls: Vec<_> = (0..1000).map(|_| rpc.call(())).collect();
+    assert_eq!(threads(), 2, "this one, and the one that keeps all times");
+    for call in calls {
+        let error = call.wait().unwrap_err();
+        assert!(error.is_timeout() || error.was_started() == Some(false), "{error}");
+    }
+    assert!(begin.elapsed() >= time);
+    assert_eq!(threads(), 2);
+    println!("two threads");
+}
+
+/// What a synchronous worker is: one thread, a few descriptors, little memory.
+fn tiny() {
+    let rpc = process().rpc(look).start().unwrap();
+    let (threads, fds, _) = rpc.call(()).wait().unwrap();
+    assert_eq!((threads, fds), (1, 5), "0, 1, 2, the stream, by which it reads and writes");
+    let calls: Vec<_> = (0..10_000).map(|_| rpc.call(())).collect();
+    calls.into_iter().for_each(|call| drop(call.wait().unwrap()));
+    // Memory that is shared for replies is no descriptor, and not its own.
+    let (threads, fds, memory) = rpc.call(()).wait().unwrap();
+    assert_eq!((threads, fds), (1, 5));
+    assert!(memory < MIB, "{memory} bytes of its own");
+    println!("tiny");
+}
+
 #[offshoot::main]
 fn main() {
     match std::env::args().nth(1).as_deref() {
@@ -225,6 +299,9 @@ fn main() {
         Some("idle") => idle(),
         Some("killed") => killed(),
         Some("fork") => fork(),
+        Some("fork_busy") => fork_busy(),
+        Some("deadlines") => deadlines(),
+        Some("tiny") => tiny(),
         other => panic!("{other:?} is no scene"),
     }
 }

@@ -78,6 +78,9 @@ pub(super) fn calls_given_up() -> Played {
     rpc.call(Do::Nothing).wait().unwrap();
     let stuck = stuck(2 * LIMIT as usize);
     limit_self();
+    // Nothing else is called, so the worker says nothing meanwhile.
+    let error = rpc.call(Do::Echo(vec![null()])).wait().unwrap_err();
+    assert!(error.is_resource(), "{error}");
     for count in [1, 600] {
         let plain = rpc.call(Do::Nothing);
         let call = rpc.call(Do::Echo(vec![null(); count]));

@@ -6,6 +6,7 @@ mod many;
 mod owned;
 mod programs;
 mod room;
+mod unpassable;
 mod values;
 
 offshoot::early!();

@@ -1,0 +1,121 @@
+//! Who waits for room for a call gets it as soon as there is some, whoever makes it.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::task::{Context, Waker};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, gettid};
+use offshoot::{Call, Process, Rpc};
+use offshoot_tests::block_on::Bell;
+use offshoot_tests::{DEADLINE, eventually, within};
+
+offshoot::early!();
+
+#[offshoot::worker]
+fn count(bytes: Vec<u8>) -> usize {
+    bytes.len()
+}
+
+type Counter = Rpc<Vec<u8>, usize>;
+
+fn signal(rpc: &Counter, signal: Signal) {
+    kill(Pid::from_raw(rpc.id().unwrap() as i32), signal).unwrap();
+}
+
+/// A worker that is stopped, with as many calls as may be: the first of them in part in the
+/// socket, which is full, the other ones still here.
+fn stopped(max: usize) -> (Counter, Vec<Call<usize>>) {
+    let rpc = Process::new().unwrap().rpc(count).max_in_flight(max).start().unwrap();
+    // One that is stopped before its first instruction could not hear of its end.
+    assert_eq!(rpc.call(vec![]).wait().unwrap(), 0);
+    signal(&rpc, Signal::SIGSTOP);
+    let mut calls = vec![rpc.call(vec![1; 900_000])];
+    calls.extend((1..max).map(|n| rpc.call(vec![2; n])));
+    (rpc, calls)
+}
+
+/// Waits until a thread of this process sleeps, and has done so for many looks.
+fn sleeps(tid: Pid) {
+    let mut asleep = 0;
+    eventually(DEADLINE, "the thread sleeps", || {
+        let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).unwrap();
+        let sleeps = stat.rsplit_once(") ").unwrap().1.starts_with('S');
+        asleep = if sleeps { asleep + 1 } else { 0 };
+        asleep == 20
+    });
+}
+
+/// Calls on a thread of its own, which has to wait for room; what it was answered, and that
+/// it was made.
+fn calls_elsewhere(rpc: &Arc<Counter>) -> (Receiver<()>, std::thread::JoinHandle<usize>) {
+    let (sender, made) = mpsc::channel();
+    let (tell, tid) = mpsc::channel();
+    let rpc = Arc::clone(rpc);
+    let thread = std::thread::spawn(move || {
+        tell.send(gettid()).unwrap();
+        let call = rpc.call(vec![3; 7]);
+        sender.send(()).unwrap();
+        call.wait().unwrap()
+    });
+    sleeps(tid.recv().unwrap());
+    (made, thread)
+}
+
+#[test]
+fn a_call_that_is_taken_out_by_another_thread_makes_room() {
+    within(DEADLINE, || {
+        let (rpc, mut calls) = stopped(3);
+        let rpc = Arc::new(rpc);
+        let (made, thread) = calls_elsewhere(&rpc);
+        assert!(made.try_recv().is_err());
+        calls.remove(1).cancel();
+        // The worker is stopped still.
+        made.recv_timeout(DEADLINE / 2).expect("there is room");
+        signal(&rpc, Signal::SIGCONT);
+        assert_eq!(thread.join().unwrap(), 7);
+        for (call, length) in calls.into_iter().zip([900_000, 2]) {
+            assert_eq!(call.wait().unwrap(), length);
+        }
+        assert!(Arc::into_inner(rpc).unwrap().finish().unwrap().success());
+    });
+}
+
+#[test]
+fn of_many_who_wait_each_gets_room() {
+    within(DEADLINE, || {
+        let (rpc, mut calls) = stopped(6);
+        let rpc = Arc::new(rpc);
+        let waiting: Vec<_> = (0..4).map(|_| calls_elsewhere(&rpc)).collect();
+        calls.drain(2..).for_each(|call| call.cancel());
+        for (made, _) in &waiting {
+            made.recv_timeout(DEADLINE / 2).expect("there is room");
+        }
+        signal(&rpc, Signal::SIGCONT);
+        assert!(waiting.into_iter().all(|(_, thread)| thread.join().unwrap() == 7));
+        assert_eq!(calls.pop().unwrap().wait().unwrap(), 1);
+    });
+}
+
+#[test]
+fn one_who_awaits_room_no_more_is_forgotten() {
+    within(DEADLINE, || {
+        let (rpc, calls) = stopped(2);
+        let bell = Bell::new();
+        for _ in 0..100 {
+            let waker = Waker::from(Arc::clone(&bell));
+            let mut waits = std::pin::pin!(rpc.call_async(vec![]));
+            let mut context = Context::from_waker(&waker);
+            assert!(std::future::Future::poll(waits.as_mut(), &mut context).is_pending());
+            // By whichever task it is awaited.
+            let other = Waker::from(Bell::new());
+            let mut context = Context::from_waker(&other);
+            assert!(std::future::Future::poll(waits.as_mut(), &mut context).is_pending());
+        }
+        assert_eq!(Arc::strong_count(&bell), 1, "nobody will wake it");
+        signal(&rpc, Signal::SIGCONT);
+        for (call, length) in calls.into_iter().zip([900_000, 1]) {
+            assert_eq!(call.wait().unwrap(), length);
+        }
+    });
+}
