@@ -2,6 +2,7 @@
 
 use super::frame::{Frame, HEADER, Head, Kind, MAX_BODY};
 use super::fuzz::{Decoded, decode, fuzz_inbox};
+use super::inbox::{Filled, Inbox};
 use super::outbox::Outbox;
 
 /// splitmix64
@@ -122,4 +123,22 @@ fn a_frame_is_held_until_it_is_taken_to_be_sent() {
     assert!(outbox.holds(places[0]) && outbox.take_out(places[0]) && outbox.take_out(places[2]));
     outbox.clear();
     assert!(places.iter().all(|place| !outbox.holds(*place) && !outbox.take_out(*place)));
+}
+
+#[test]
+fn many_frames_come_with_one_read() {
+    use std::io::Write;
+    let (mut near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+    let (bytes, expected) = frames(&mut Random(5), 1000, 40);
+    near.write_all(&bytes).unwrap();
+    let mut inbox = Inbox::new(MAX_BODY);
+    assert_eq!(inbox.fill(&far, true).unwrap(), Filled::Some);
+    for (kind, call, body) in expected.frames {
+        let frame = inbox.next().unwrap().expect("it has come");
+        assert_eq!(
+            (frame.head.kind as u8, frame.head.call, frame.body.to_vec()),
+            (kind, call, body)
+        );
+    }
+    assert_eq!(inbox.fill(&far, false).unwrap(), Filled::Nothing);
 }

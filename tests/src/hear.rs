@@ -61,3 +61,16 @@ pub fn pass(gate: impl AsFd) {
     let gate = gate.as_fd().try_clone_to_owned().expect("there is room for a descriptor");
     let _ = PipeReader::from(gate).read(&mut [0]);
 }
+
+/// A pipe, of which the writing end is for a worker.
+pub fn new_pipe() -> (PipeReader, Fd) {
+    let (reader, writer) = pipe().expect("there is room for a pipe");
+    (reader, writer.into())
+}
+
+/// What is written to a pipe until all its writers are gone.
+pub fn rest_of(mut reader: PipeReader) -> String {
+    let mut text = String::new();
+    reader.read_to_string(&mut text).expect("it is text");
+    text
+}

@@ -1,9 +1,9 @@
 //! Memory, threads and CPU time have bounds, whoever is slow; and what is left when
 //! the program is gone, or has forked.
 
-use offshoot_tests::output_of;
 use offshoot_tests::program::{AT_ONCE, Program};
 use offshoot_tests::{DEADLINE, within};
+use offshoot_tests::{output_of, run};
 
 const SCENES: &str = env!("CARGO_BIN_EXE_rpc_scenes");
 
@@ -56,4 +56,11 @@ fn deadlines_take_no_threads() {
 #[test]
 fn a_synchronous_worker_is_tiny() {
     assert_eq!(output_of(SCENES, &["tiny"]), "tiny\n");
+}
+
+#[test]
+fn workers_that_were_never_told_what_they_are_end_quietly() {
+    let output = run(SCENES, &["spares"]);
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "ended\n");
 }

@@ -6,8 +6,8 @@ use std::task::{Context, Waker};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, gettid};
-use offshoot::{Call, Process, Rpc};
-use offshoot_tests::block_on::Bell;
+use offshoot::{Call, Error, Process, Rpc};
+use offshoot_tests::block_on::{Bell, block_on};
 use offshoot_tests::{DEADLINE, eventually, within};
 
 offshoot::early!();
@@ -18,10 +18,6 @@ fn count(bytes: Vec<u8>) -> usize {
 }
 
 type Counter = Rpc<Vec<u8>, usize>;
-
-fn signal(rpc: &Counter, signal: Signal) {
-    kill(Pid::from_raw(rpc.id().unwrap() as i32), signal).unwrap();
-}
 
 /// A worker that is stopped, with as many calls as may be: the first of them in part in the
 /// socket, which is full, the other ones still here.
@@ -116,6 +112,72 @@ fn one_who_awaits_room_no_more_is_forgotten() {
         signal(&rpc, Signal::SIGCONT);
         for (call, length) in calls.into_iter().zip([900_000, 1]) {
             assert_eq!(call.wait().unwrap(), length);
+        }
+    });
+}
+
+#[offshoot::worker]
+fn careful(n: u32) -> u32 {
+    assert!(n != 13, "{n} brings bad luck");
+    n
+}
+
+/// Takes no call off its stream until it is let go.
+fn held_up(max: usize) -> Rpc<u32, u32> {
+    let rpc = Process::new().unwrap().rpc(careful).max_in_flight(max).start().unwrap();
+    // One that is stopped before its first instruction could not hear of its end.
+    assert_eq!(rpc.call(1).wait().unwrap(), 1);
+    signal(&rpc, Signal::SIGSTOP);
+    rpc
+}
+
+fn signal<A, R: Send + 'static>(rpc: &Rpc<A, R>, signal: Signal) {
+    kill(Pid::from_raw(rpc.id().unwrap() as i32), signal).unwrap();
+}
+
+#[test]
+fn a_full_connection_gives_the_arguments_back() {
+    within(DEADLINE, || {
+        let rpc = held_up(3);
+        let calls: Vec<_> = (0..3).map(|n| rpc.try_call(n).unwrap()).collect();
+        for _ in 0..2 {
+            let refused = rpc.try_call(7).unwrap_err();
+            assert!(refused.is_full(), "{refused}");
+            assert_eq!(refused.args, 7);
+            assert!(Error::from(refused).is_full());
+        }
+        signal(&rpc, Signal::SIGCONT);
+        for (n, call) in (0..).zip(calls) {
+            assert_eq!(call.wait().unwrap(), n);
+        }
+        assert_eq!(rpc.try_call(7).unwrap().wait().unwrap(), 7);
+        assert!(rpc.finish().unwrap().success());
+    });
+}
+
+#[test]
+fn a_call_that_waits_for_room_gets_it_or_the_error() {
+    within(DEADLINE, || {
+        for dies in [false, true] {
+            let rpc = held_up(1);
+            let first = rpc.call(1);
+            std::thread::scope(|s| {
+                let second = s.spawn(|| rpc.call(2).wait());
+                let third = s.spawn(|| block_on(async { rpc.call_async(3).await.await }));
+                if dies {
+                    rpc.kill().unwrap();
+                    assert!(first.wait().unwrap_err().is_disconnected());
+                    for thread in [second, third] {
+                        let error = thread.join().unwrap().unwrap_err();
+                        assert!(error.is_disconnected(), "{error}");
+                    }
+                } else {
+                    signal(&rpc, Signal::SIGCONT);
+                    assert_eq!(first.wait().unwrap(), 1);
+                    assert_eq!(second.join().unwrap().unwrap(), 2);
+                    assert_eq!(third.join().unwrap().unwrap(), 3);
+                }
+            });
         }
     });
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use offshoot::{Context, Process, Rpc};
+use offshoot::{Context, Pool, Process, Rpc};
 use offshoot_tests::proc::{memory, peak_memory, threads};
 use offshoot_tests::{DEADLINE, eventually, state};
 
@@ -15,6 +15,11 @@ const MIB: u64 = 1 << 20;
 
 #[offshoot::worker]
 fn add(a: u64, b: u64) -> u64 {
+    a + b
+}
+
+#[offshoot::worker]
+async fn add_later(a: u64, b: u64) -> u64 {
     a + b
 }
 
@@ -276,13 +281,26 @@ fn deadlines() {
     println!("two threads");
 }
 
+/// Spares of a pool that are never told what they are end without a complaint.
+fn spares() {
+    let pool = Pool::builder(add).max(2).spares(2).build().unwrap();
+    assert_eq!(pool.call((1, 2)).wait().unwrap(), 3);
+    pool.finish().unwrap();
+    let pool = Pool::builder(add_later).max(2).spares(2).build().unwrap();
+    assert_eq!(pool.call((1, 2)).wait().unwrap(), 3);
+    pool.finish().unwrap();
+    println!("ended");
+}
+
 /// What a synchronous worker is: one thread, a few descriptors, little memory.
 fn tiny() {
     let rpc = process().rpc(look).start().unwrap();
     let (threads, fds, _) = rpc.call(()).wait().unwrap();
     assert_eq!((threads, fds), (1, 5), "0, 1, 2, the stream, by which it reads and writes");
     let calls: Vec<_> = (0..10_000).map(|_| rpc.call(())).collect();
-    calls.into_iter().for_each(|call| drop(call.wait().unwrap()));
+    for call in calls {
+        call.wait().unwrap();
+    }
     // Memory that is shared for replies is no descriptor, and not its own.
     let (threads, fds, memory) = rpc.call(()).wait().unwrap();
     assert_eq!((threads, fds), (1, 5));
@@ -302,6 +320,7 @@ fn main() {
         Some("fork_busy") => fork_busy(),
         Some("deadlines") => deadlines(),
         Some("tiny") => tiny(),
+        Some("spares") => spares(),
         other => panic!("{other:?} is no scene"),
     }
 }
