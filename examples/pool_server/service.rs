@@ -35,21 +35,27 @@ pub(crate) fn service(pool: Arc<Thumbnails>) -> Router {
 }
 
 async fn thumbnail(State(pool): State<Arc<Thumbnails>>, picture: Bytes) -> Response {
-    // A worker that dies over it may not be to blame: another one tries.
-    let call = match pool.request(picture).idempotent().try_call() {
-        Ok(call) => call,
-        Err(refused) => return no_answer(&refused.error),
-    };
-    match call.await {
+    match result(&pool, picture).await {
         Ok(Ok(jpeg)) => ([(CONTENT_TYPE, "image/jpeg")], jpeg).into_response(),
         Ok(Err(why)) => (StatusCode::UNPROCESSABLE_ENTITY, format!("{why}\n")).into_response(),
         Err(error) => {
             if error.is_pool_broken() {
-                // This client has waited for it in vain; the next ones find it trying again.
+                // This client has come in vain; the next ones find it trying again.
                 begin_anew(&pool);
             }
             no_answer(&error)
         }
+    }
+}
+
+async fn result(
+    pool: &Thumbnails,
+    picture: Bytes,
+) -> Result<Result<Vec<u8>, String>, offshoot::Error> {
+    // A worker that dies over it may not be to blame: another one tries.
+    match pool.request(picture).idempotent().try_call() {
+        Ok(call) => call.await,
+        Err(refused) => Err(refused.error),
     }
 }
 
