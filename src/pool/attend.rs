@@ -11,7 +11,7 @@
 //! ```
 //!
 //! What must hold: whenever nobody is reading, each connection is watched by the hub, or
-//! will be within `AWAY`. So whoever falls asleep first says that it is not reading any
+//! will be within twice `AWAY`. So whoever falls asleep first says that it is not reading any
 //! more, and then has all of them watched; and the hub, when it has read, asks whether
 //! somebody reads after it has given up the lead. All code of the user's but callbacks
 //! (items of a map are made by it) runs while the thread is away.
@@ -35,7 +35,7 @@ const FEW: usize = 64;
 
 pub(super) struct Attendance {
     core: Weak<Core>,
-    /// Somebody is reading, as far as one can see.
+    /// Somebody attends, as far as one can see.
     any: AtomicBool,
     /// Which worker is read first.
     turn: AtomicUsize,
@@ -46,11 +46,29 @@ pub(super) struct Attendance {
 struct State {
     /// Threads that are reading.
     reading: usize,
+    /// One of them has gone away, and none is reading or has fallen asleep since.
+    away: bool,
     /// How often one has gone away; and how often, when the hub looked last.
     gone: u64,
     seen: u64,
     /// The hub will look.
     timed: bool,
+}
+
+impl State {
+    fn is_attended(&self) -> bool {
+        self.reading > 0 || self.away
+    }
+
+    fn begin(&mut self) {
+        self.reading += 1;
+        self.away = false;
+    }
+
+    /// The hub cannot look.
+    fn forget_away(&mut self) {
+        (self.away, self.timed) = (false, false);
+    }
 }
 
 impl Attendance {
@@ -66,12 +84,13 @@ impl Attendance {
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.lock();
         change(&mut state);
-        self.any.store(state.reading > 0, Ordering::Release);
+        self.any.store(state.is_attended(), Ordering::Release);
     }
 
-    /// Somebody reads, and sees to it that somebody does after that.
+    /// Somebody reads, or is away for a moment, and somebody will have all connections
+    /// watched after that.
     pub(super) fn is_attended(&self) -> bool {
-        self.lock().reading > 0
+        self.lock().is_attended()
     }
 
     /// The same, or somebody has just stopped, and has all connections watched now.
@@ -88,22 +107,21 @@ impl Attendance {
 impl Timed for Attendance {
     fn hub_timer(self: Arc<Attendance>) {
         let Some(core) = self.core.upgrade() else { return };
-        let again = {
-            let mut state = self.lock();
-            // Whoever is reading asks for the hub when it goes away.
-            if state.reading > 0 {
-                state.timed = false;
-                return;
-            }
-            let again = state.seen != state.gone;
+        let (mut again, mut nobody) = (false, false);
+        self.change(|state| {
+            again = state.away && state.seen != state.gone;
+            nobody = state.away && !again;
+            state.away = again;
             state.seen = state.gone;
-            again
-        };
-        if again && core.look_after_readers() {
-            return;
+            state.timed = again;
+        });
+        if again && !core.look_after_readers() {
+            self.change(State::forget_away);
+            nobody = true;
         }
-        self.lock().timed = false;
-        core.have_all_watched();
+        if nobody {
+            core.have_all_watched();
+        }
     }
 }
 
@@ -146,7 +164,7 @@ impl<'a> Reading<'a> {
         if conns.len() > FEW {
             return None;
         }
-        core.attendance.change(|state| state.reading += 1);
+        core.attendance.change(State::begin);
         Some(Reading { core, conns })
     }
 
@@ -167,7 +185,7 @@ impl<'a> Reading<'a> {
         self.core.attendance.change(|state| state.reading -= 1);
         self.core.have_all_watched();
         seat.sleep(None);
-        self.core.attendance.change(|state| state.reading += 1);
+        self.core.attendance.change(State::begin);
         self.conns = self.core.conns();
     }
 }
@@ -178,10 +196,15 @@ impl Drop for Reading<'_> {
         self.core.attendance.change(|state| {
             state.reading -= 1;
             state.gone += 1;
-            ask = state.reading == 0 && !std::mem::replace(&mut state.timed, true);
+            state.away = state.reading == 0;
+            ask = state.away && !state.timed;
+            if ask {
+                state.timed = true;
+                state.seen = state.gone;
+            }
         });
         if ask && !self.core.look_after_readers() {
-            self.core.attendance.change(|state| state.timed = false);
+            self.core.attendance.change(State::forget_away);
             self.core.have_all_watched();
         }
     }
