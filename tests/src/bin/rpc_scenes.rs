@@ -242,13 +242,18 @@ fn fork_busy() {
                 }
             });
         }
+        s.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                drop(process().rpc(add).start().unwrap().finish().unwrap());
+            }
+        });
         for n in 0..300 {
-            let call = rpc.call((n, 1));
+            let (call, other) = (rpc.call((n, 1)), process().rpc(add).start().unwrap());
             // SAFETY: the fork drops a handle, which takes no lock of the allocator's that
             // libc does not look after, and ends.
             match unsafe { nix::unistd::fork() }.unwrap() {
                 nix::unistd::ForkResult::Child => {
-                    drop(call);
+                    drop((call, other));
                     // SAFETY: it runs nothing of the parent's.
                     unsafe { libc::_exit(0) }
                 }
