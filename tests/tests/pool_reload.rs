@@ -215,9 +215,8 @@ fn finish_waits_for_all_calls_and_workers() {
                     false => pool.finish().unwrap(),
                     true => block_on(pool.finish_async()).unwrap(),
                 });
-                eventually(DEADLINE, "it takes no more", || match pool.try_call(6) {
-                    Ok(call) => drop(call) == (),
-                    Err(refused) => refused.is_pool_ended(),
+                eventually(DEADLINE, "it takes no more", || {
+                    pool.try_call(6).is_err_and(|refused| refused.is_pool_ended())
                 });
                 assert_eq!(over.load(Ordering::Relaxed), 0);
                 turnstile.open();
