@@ -232,7 +232,11 @@ fn a_span_says_how_its_call_ended() {
         assert!(outcome("died").is_some());
         assert!(pool.request(3).timeout(short).call().wait().is_err());
         assert!(outcome("timed out").is_some());
-        eventually(DEADLINE, "its worker is gone", || pool.stats().died == 3);
+        // Which may not have been ready by then.
+        eventually(DEADLINE, "its worker is gone", || {
+            let stats = pool.stats();
+            stats.died + stats.failed_starts == 3
+        });
         let [running, queued] = [3, 4].map(|how| pool.call(how));
         assert!(pool.try_call(5).is_err());
         assert_eq!(outcome("full"), None);

@@ -56,8 +56,9 @@ fn template(how: &str) -> Process {
     Process::new().unwrap().send_arg(how)
 }
 
+/// One worker at a time.
 fn builder(how: &str) -> PoolBuilder<u32, u32> {
-    Pool::builder(double).template(template(how)).restart(3, DEADLINE).backoff(MS, MS)
+    Pool::builder(double).template(template(how)).max(1).restart(3, DEADLINE).backoff(MS, MS)
 }
 
 const MS: Duration = Duration::from_millis(1);
