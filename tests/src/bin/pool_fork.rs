@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use offshoot::{Error, Pool, Process};
-use offshoot_tests::{DEADLINE, eventually};
+use offshoot_tests::{DEADLINE, eventually, state};
 
 #[offshoot::worker]
 fn add(a: u64, b: u64) -> u64 {
@@ -29,6 +31,10 @@ fn others_sleep() {
     });
 }
 
+fn send(pid: u32, signal: Signal) {
+    kill(Pid::from_raw(pid as i32), signal).unwrap();
+}
+
 fn pids(pool: &Pool<(u64, u64), u64>) -> BTreeSet<u32> {
     pool.pids().into_iter().collect()
 }
@@ -42,6 +48,10 @@ fn main() {
     let (open, dropped) = (pool.call((2, 2)), pool.call((3, 3)));
     let received = pool.call((3, 5));
     others_sleep();
+    // Its answer will come while only the fork could read it.
+    workers.iter().for_each(|pid| send(*pid, Signal::SIGSTOP));
+    let late = pool.call((5, 6));
+    others_sleep();
     // SAFETY: no other thread holds a lock: they sleep.
     if let nix::unistd::ForkResult::Parent { child } = unsafe { nix::unistd::fork() }.unwrap() {
         let status = nix::sys::wait::waitpid(child, None).unwrap();
@@ -49,14 +59,28 @@ fn main() {
         assert_eq!(open.wait().unwrap(), 4);
         assert_eq!(dropped.wait().unwrap(), 6);
         assert_eq!(received.wait().unwrap(), 8);
+        assert_eq!(late.wait().unwrap(), 11);
         assert_eq!(pool.call((4, 4)).wait().unwrap(), 8);
         assert_eq!(pids(&pool), workers);
         let stats = pool.finish().unwrap();
-        assert_eq!((stats.done, stats.failed.total(), stats.started), (4, 0, 2));
+        assert_eq!((stats.done, stats.failed.total(), stats.started), (5, 0, 2));
         println!("the parent's is the parent's");
         return;
     }
     let refused = |what, error: Error| assert!(error.is_not_owner(), "{what}: {error}");
+    let parent = nix::unistd::getppid().as_raw() as u32;
+    send(parent, Signal::SIGSTOP);
+    eventually(DEADLINE, "the parent is stopped", || state(parent) == Some('T'));
+    workers.iter().for_each(|pid| send(*pid, Signal::SIGCONT));
+    let mut since = None;
+    eventually(DEADLINE, "the late answer has been sent", || {
+        let rest = workers.iter().all(|pid| state(*pid) == Some('S'));
+        since = if rest { since.or_else(|| Some(Instant::now())) } else { None };
+        since.is_some_and(|s: Instant| s.elapsed() > Duration::from_millis(50))
+    });
+    let first = pool.map_unordered([(1, 1)]).next();
+    send(parent, Signal::SIGCONT);
+    refused("a map whose first answer is read in person", first.unwrap().unwrap_err());
     refused("call", pool.call((1, 1)).wait().unwrap_err());
     refused("request", pool.request((1, 1)).priority(1).call().wait().unwrap_err());
     refused("try_call", pool.try_call((1, 1)).unwrap_err().error);
