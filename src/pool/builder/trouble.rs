@@ -34,7 +34,7 @@ impl<A: 'static, R: Send + 'static, E: Send + 'static> PoolBuilder<A, R, E> {
         self
     }
 
-    /// How often a call that is [idempotent](super::Request::idempotent) is made again
+    /// How often a call that is [idempotent](crate::pool::Request::idempotent) is made again
     /// after a worker has died of it; once unless said otherwise.
     pub fn retry(mut self, times: u32) -> Self {
         self.retry = times;
