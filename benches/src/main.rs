@@ -11,6 +11,7 @@ mod case;
 mod cases;
 mod machine;
 mod memory;
+mod one_cpu;
 mod plain;
 mod program;
 mod round;

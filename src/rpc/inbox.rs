@@ -258,7 +258,10 @@ impl Inbox {
         let received = match fdpass::receive_more(&socket, buffer, most, &mut self.received, wait) {
             Ok(Some(received)) => received,
             Ok(None) => return Ok(Filled::End),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Filled::Nothing),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                self.cut = false;
+                return Ok(Filled::Nothing);
+            }
             Err(e) => return Err(Bad::Io(e)),
         };
         // With descriptors, a read takes no more than one message.

@@ -84,15 +84,16 @@ fn run(
             Err(status) => return status,
         }
         let is_cut = session.inbox.is_read_cut();
-        if is_cut
-            && looked.elapsed() >= LOOK_EVERY
-            && let Err(status) = session.look()
-        {
-            return status;
+        if is_cut && session.inbox.can_look_ahead() && looked.elapsed() >= LOOK_EVERY {
+            looked = Instant::now();
+            if let Err(status) = session.look() {
+                return status;
+            }
         }
         let frames = cancelled.look_for(&mut session.inbox).frames;
-        if is_cut || frames > 1 {
-            // Behind a call that came alone there is nothing to look for.
+        if frames > 1 && !is_cut {
+            // Behind a call that came alone there is nothing to look for, and no need to
+            // know the time.
             looked = Instant::now();
         }
         loop {

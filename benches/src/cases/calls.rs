@@ -9,12 +9,14 @@ use offshoot::{Call, Octets, Process, Rpc};
 use super::raw;
 use crate::Result;
 use crate::case::{Against, Case, Program, Work};
+use crate::one_cpu::OneCpu;
 
 pub(super) const ONE: &str = "calls, 16 bytes echoed, one at a time";
 pub(super) const MANY: &str = "calls echoed, 1,000 on their way (64 of 64 KiB)";
 /// Bytes of a large message.
 pub(crate) const LARGE: usize = 16 << 20;
 const SOCKET: &str = "raw stream socket, blocking";
+const SOCKET_ONE: &str = "raw stream socket, blocking, both on one CPU";
 const SPINNING: &str = "raw stream socket, 20 us of looking first";
 const RAW_64K: &str = "raw stream socket, 64 KiB echoed";
 const RAW_LARGE: &str = "raw stream socket, 16 MiB one way";
@@ -36,6 +38,14 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         case(ONE, SOCKET, raw::blocking, Against::Nothing, ""),
         case(ONE, "call, typed, spin off", sleeping, Against::Rate(SOCKET), "at least 0.85"),
+        case(ONE, SOCKET_ONE, raw::blocking_on_one_cpu, Against::Nothing, ""),
+        case(
+            ONE,
+            "call, typed, spin off, both on one CPU",
+            on_one_cpu,
+            Against::Rate(SOCKET_ONE),
+            "at least 0.85",
+        ),
         case(ONE, SPINNING, raw::spinning, Against::Nothing, ""),
         case(ONE, "call, typed", spinning, Against::Rate(SPINNING), "at least 150 to 289"),
         case(MANY, "call, typed, 16 bytes", pipelined, Against::Nothing, "1,500,000/s"),
@@ -64,12 +74,28 @@ fn length(bytes: Bytes) -> String {
 
 fn one_at_a_time(spin: bool) -> Result<Work> {
     let rpc = Process::new()?.rpc(echo).spin(spin).start()?;
+    Ok(Box::new(move || calls(&rpc)))
+}
+
+fn calls(rpc: &Rpc<[u8; 16], [u8; 16]>) -> Result<Duration> {
+    let start = Instant::now();
+    for _ in 0..100 {
+        rpc.call([7; 16]).wait()?;
+    }
+    Ok(start.elapsed() / 100)
+}
+
+/// On the CPU that its caller is on, too.
+#[offshoot::worker(init = OneCpu::keep)]
+fn echo_on_one_cpu(_kept: &mut OneCpu, bytes: [u8; 16]) -> [u8; 16] {
+    bytes
+}
+
+fn on_one_cpu() -> Result<Work> {
+    let rpc = Process::new()?.rpc(echo_on_one_cpu).spin(false).start()?;
     Ok(Box::new(move || {
-        let start = Instant::now();
-        for _ in 0..100 {
-            rpc.call([7; 16]).wait()?;
-        }
-        Ok(start.elapsed() / 100)
+        let _here = OneCpu::keep()?;
+        calls(&rpc)
     }))
 }
 

@@ -10,6 +10,7 @@ use offshoot::{Process, Start};
 use crate::Result;
 use crate::case::Work;
 use crate::cases::calls::LARGE;
+use crate::one_cpu::OneCpu;
 
 /// As a worker and its parent look for an answer before they sleep.
 const SPIN: Duration = Duration::from_micros(20);
@@ -17,8 +18,12 @@ const ROUNDS: u32 = 100;
 
 #[offshoot::entry]
 fn echo(start: Start) -> std::io::Result<()> {
-    let number = |at: usize| String::from_utf8_lossy(&start.args[at]).parse().unwrap_or(0usize);
+    let number = |at: usize| {
+        let text = start.args.get(at).map(|bytes| String::from_utf8_lossy(bytes));
+        text.and_then(|text| text.parse().ok()).unwrap_or(0usize)
+    };
     let (size, spin) = (number(0), number(1) == 1);
+    let _kept = if number(2) == 1 { Some(OneCpu::keep()?) } else { None };
     let mut stream = start.stream;
     let mut buffer = vec![0; size];
     while receive(&mut stream, &mut buffer, spin).is_ok() {
@@ -59,12 +64,14 @@ fn receive(stream: &mut UnixStream, buffer: &mut [u8], spin: bool) -> std::io::R
     stream.set_nonblocking(false)
 }
 
-fn ping_pong(size: usize, spin: bool) -> Result<Work> {
+fn ping_pong(size: usize, spin: bool, on_one_cpu: bool) -> Result<Work> {
     let process = Process::new()?.send_arg(size.to_string());
-    let child = process.send_arg(u8::from(spin).to_string()).run(echo)?;
+    let process = process.send_arg(u8::from(spin).to_string());
+    let child = process.send_arg(u8::from(on_one_cpu).to_string()).run(echo)?;
     let mut stream = child.into_stream();
     let mut buffer = vec![7; size];
     Ok(Box::new(move || {
+        let _here = if on_one_cpu { Some(OneCpu::keep()?) } else { None };
         let start = Instant::now();
         for _ in 0..ROUNDS {
             stream.write_all(&buffer)?;
@@ -75,11 +82,15 @@ fn ping_pong(size: usize, spin: bool) -> Result<Work> {
 }
 
 pub(super) fn blocking() -> Result<Work> {
-    ping_pong(16, false)
+    ping_pong(16, false, false)
+}
+
+pub(super) fn blocking_on_one_cpu() -> Result<Work> {
+    ping_pong(16, false, true)
 }
 
 pub(super) fn spinning() -> Result<Work> {
-    ping_pong(16, true)
+    ping_pong(16, true, false)
 }
 
 /// One large message one way, and a byte back.
