@@ -250,7 +250,10 @@ impl Conn {
             }
         };
         let sleep = || {
-            if self.flush_with(self.state()) || self.state().is_held_up() {
+            let state = self.state();
+            if state.is_at_rest() {
+                drop(state);
+            } else if self.flush_with(state) || self.state().is_held_up() {
                 return Err(HeldUp);
             }
             if ring.is_some_and(|ring| !ring.sleep(position)) {

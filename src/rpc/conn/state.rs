@@ -89,6 +89,11 @@ impl State {
         self.blocked || self.writing || self.refusal.is_some()
     }
 
+    /// There is nothing to send, and nobody is about to.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.outbox.is_empty() && !self.finishing && !self.is_held_up()
+    }
+
     /// Few of the open calls have been sent, so the worker may be idle soon; or many are to
     /// be.
     pub(super) fn is_worth_sending(&self) -> bool {
