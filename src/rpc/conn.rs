@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::frame::Frame;
 use super::handlers::Handlers;
 use super::inbox::Inbox;
-use super::spin::Spin;
+use super::spin::{PARENT_RESTS, Spin};
 use super::worker::Style;
 use crate::child::Child;
 use crate::error::Error;
@@ -135,7 +135,7 @@ impl Conn {
             lead: Lead::new(),
             reader: Mutex::new(Reader {
                 inbox: Inbox::new(limits.max_reply),
-                spin: Spin::new(limits.spin),
+                spin: Spin::new(limits.spin, PARENT_RESTS),
                 ended: None,
                 killed: None,
                 broken: false,

@@ -15,7 +15,7 @@ use super::logs;
 use super::output::Output;
 use super::panics;
 use super::retire;
-use super::spin::Spin;
+use super::spin::{Spin, WORKER_RESTS};
 use crate::start::{RunArgs, Start};
 use crate::sys::ring::Ring;
 use crate::sys::{prefault, signal};
@@ -100,7 +100,7 @@ impl Session {
         if hello.pooled {
             retire::begin(&output);
         }
-        let spin = Spin::new(hello.spin);
+        let spin = Spin::new(hello.spin, WORKER_RESTS);
         let session = Session { inbox, hello, socket, output, spin };
         Ok((session, RunArgs { fds, args }))
     }
