@@ -151,17 +151,7 @@ impl Error {
     pub fn is_resource(&self) -> bool {
         matches!(*self.kind, Kind::TooManyFds { .. } | Kind::TooLarge { .. })
             || self.is_worker_room()
-            || matches!(
-                self.raw_os_error(),
-                Some(
-                    libc::EAGAIN
-                        | libc::EMFILE
-                        | libc::ENFILE
-                        | libc::ENOMEM
-                        | libc::ETOOMANYREFS
-                        | libc::ENOBUFS
-                )
-            )
+            || self.raw_os_error().is_some_and(is_shortage)
     }
 
     /// More descriptors were queued than one process can be sent.
@@ -210,9 +200,16 @@ impl Error {
         match &*self.kind {
             Kind::System { source, .. } => source.raw_os_error(),
             Kind::Remote(failure) => Some(failure.errno).filter(|e| *e != 0),
+            Kind::Call(fault) => fault.errno(),
             _ => None,
         }
     }
+}
+
+/// Whether the same can be had later, if a system call failed with this number.
+pub(crate) fn is_shortage(errno: i32) -> bool {
+    use libc::{EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, ETOOMANYREFS};
+    [EAGAIN, EMFILE, ENFILE, ENOMEM, ETOOMANYREFS, ENOBUFS].contains(&errno)
 }
 
 impl From<Error> for io::Error {

@@ -5,6 +5,7 @@
 //! Its interest in a socket is spent by each event (EPOLLONESHOT). It is armed again
 //! when the one who leads there leaves (`Link::arm`), and paused while somebody does.
 
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::io;
@@ -67,6 +68,15 @@ struct Times {
     made: u64,
 }
 
+thread_local! {
+    static HERE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this is the hub's thread.
+pub(crate) fn is_here() -> bool {
+    HERE.get()
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
@@ -83,6 +93,7 @@ impl Hub {
         let run = {
             let hub = Arc::clone(&hub);
             move || {
+                HERE.set(true);
                 // Signals of the program are for its own threads.
                 let _ = SigSet::all().thread_block();
                 loop {

@@ -38,7 +38,7 @@ pub(crate) enum Fault {
     Unanswered,
     #[error(
         "this would wait for ever: it is called by a callback of the very `Rpc`, or pool, that it \
-         waits for"
+         waits for, or by one that the thread runs that reads for it"
     )]
     WouldDeadlock,
     #[error("a worker sent an event, and there is no `on_event` for it")]
@@ -49,6 +49,8 @@ pub(crate) enum Fault {
     Taken,
     #[error("the pool takes no more calls: it was finished, or killed")]
     PoolEnded,
+    #[error("the pool has no worker, and none can be made at present: {why}")]
+    NoWorker { why: Arc<str>, errno: Option<i32> },
     #[error(
         "the pool is broken: workers died before they were ready, {failures} in a row; the last \
          one: {why}; `reload` begins anew"
@@ -67,6 +69,8 @@ pub(crate) struct Ended {
     pub(crate) because: Option<&'static str>,
     /// Why it never ran.
     pub(crate) unmade: Option<Arc<str>>,
+    /// The number of the system's error, if that is why.
+    pub(crate) errno: Option<i32>,
     /// The end of what it wrote to standard error, if that was kept.
     pub(crate) said: Option<Arc<str>>,
 }
@@ -89,6 +93,17 @@ impl fmt::Display for Ended {
         match self.said.as_deref().and_then(|said| said.lines().last()) {
             Some(line) => write!(f, "; it said last: {line}"),
             None => Ok(()),
+        }
+    }
+}
+
+impl Fault {
+    /// The number of the system's error, if it was one.
+    pub(crate) fn errno(&self) -> Option<i32> {
+        match self {
+            Fault::Ended(ended) => ended.errno,
+            Fault::NoWorker { errno, .. } => *errno,
+            _ => None,
         }
     }
 }

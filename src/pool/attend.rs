@@ -158,7 +158,7 @@ impl<'a> Reading<'a> {
     /// Nothing where the thread must not wait, where there is too much to look at, and in a
     /// fork of the program, where what the workers say is for another.
     pub(super) fn begin(core: &'a Core) -> Option<Reading<'a>> {
-        if core.is_calling_back() || core.check().is_err() {
+        if core.cannot_wait() || core.check().is_err() {
             return None;
         }
         let conns = core.conns();

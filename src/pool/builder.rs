@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use tracing::{Dispatch, dispatcher};
 
-use super::core::{Complaints, Core, Plan};
+use super::complaints::Complaints;
+use super::core::{Core, Plan};
 use super::handle::Pool;
 use super::member::Member;
 use super::scheduler::{Restart, Rules, Scheduler};

@@ -94,7 +94,7 @@ impl Core {
             Step::Fail(job) => {
                 let fault = {
                     let mut state = self.lock();
-                    let fault = state.fault();
+                    let fault = state.fault_of_failed();
                     state.stats.failed.count(&fault);
                     fault
                 };
@@ -125,7 +125,10 @@ impl Core {
         let time = match (time, self.plan.launcher.style) {
             (None, _) => Time::Any,
             (Some(time), Style::Sync) => Time::Runs(time),
-            (Some(time), Style::Async) => now.checked_add(time).map_or(Time::Any, Time::Until),
+            (Some(time), Style::Async) => {
+                // What was done since `now` may have taken long.
+                Instant::now().checked_add(time).map_or(Time::Any, Time::Until)
+            }
         };
         let sent = conn.place(&mut frame, time, || Arc::clone(&job).as_complete());
         let mut noted = card.note();
@@ -178,8 +181,7 @@ impl Core {
 fn note(state: &mut State, action: Action<Arc<dyn Job>>) -> Option<Step> {
     match action {
         Action::Start(id) => {
-            let spare = state.spares.iter().position(|s| s.conn().is_some());
-            let spare = spare.map(|at| state.spares.swap_remove(at));
+            let spare = (!state.spares.is_empty()).then(|| state.spares.swap_remove(0));
             let (member, step): (_, fn(Arc<Member>) -> Step) = match spare {
                 Some(spare) => {
                     spare.becomes(id);

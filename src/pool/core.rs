@@ -1,6 +1,5 @@
 //! What all of a pool share: how it is made, and what it knows, behind one lock.
 
-use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::Waker;
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 use tracing::Dispatch;
 
 use super::attend::Attendance;
+use super::complaints::Complaints;
 use super::errand::Job;
 use super::member::Member;
 use super::scheduler::{Refusal, Refused, Scheduler, WorkerId};
@@ -16,9 +16,10 @@ use super::state::State;
 use super::stats::Stats;
 use crate::error::{Error, Fault};
 use crate::home::Home;
+use crate::hub;
 use crate::lead::Seat;
 use crate::process::Process;
-use crate::rpc::pooled::{self, Launcher, OnError, OnEvent, quietly};
+use crate::rpc::pooled::{self, Launcher, OnEvent};
 use crate::sys::forked::Birthmark;
 
 pub(super) struct Core {
@@ -46,37 +47,6 @@ pub(super) struct Plan {
     /// How often an idempotent call is made again.
     pub(super) retries: u32,
     pub(super) capture_stderr: bool,
-}
-
-/// The program's `on_error`. What comes while it runs, be it from itself, is told by
-/// whoever runs it.
-pub(super) struct Complaints {
-    told: Mutex<(Option<OnError>, VecDeque<Error>)>,
-}
-
-impl Complaints {
-    pub(super) fn new(on_error: OnError) -> Complaints {
-        Complaints { told: Mutex::new((Some(on_error), VecDeque::new())) }
-    }
-
-    pub(super) fn tell(&self, error: Error) {
-        let lock = || self.told.lock().unwrap_or_else(|e| e.into_inner());
-        let mut told = lock();
-        told.1.push_back(error);
-        while let Some(mut on_error) = told.0.take() {
-            let next = told.1.pop_front();
-            drop(told);
-            let more = next.is_some();
-            if let Some(error) = next {
-                quietly(|| on_error(error));
-            }
-            told = lock();
-            told.0 = Some(on_error);
-            if !more {
-                break;
-            }
-        }
-    }
 }
 
 /// What to do if there is no room.
@@ -107,12 +77,18 @@ impl Core {
         pooled::is_in_callback_of(self.me.as_ptr().addr())
     }
 
+    /// Whether what this thread would wait for can come while it does: not in a callback
+    /// of this pool, nor in any that the hub runs, which reads for the calls that wait.
+    pub(super) fn cannot_wait(&self) -> bool {
+        hub::is_here() || self.is_calling_back()
+    }
+
     /// Takes a job in.
     pub(super) fn submit(&self, job: Arc<dyn Job>, full: Full) -> Result<(), Error> {
         self.check()?;
         let mut job = job;
+        let mut now = job.card().note().made;
         loop {
-            let now = job.card().note().made;
             let mut state = self.lock();
             let pushed = Arc::clone(&job);
             match self.push(&mut state, job, now) {
@@ -122,9 +98,10 @@ impl Core {
                     pushed.card().attended.store(false, Ordering::Release);
                     return Ok(());
                 }
-                Err((back, Fault::Full)) if full == Full::Wait && !self.is_calling_back() => {
+                Err((back, Fault::Full)) if full == Full::Wait && !self.cannot_wait() => {
                     job = back;
                     self.wait_for_room(state);
+                    now = Instant::now();
                 }
                 Err((back, fault)) => {
                     // What has no room may be tried again.
@@ -202,6 +179,10 @@ impl Core {
     }
 
     pub(super) fn stats(&self) -> Stats {
+        // In a fork of the program the lock may be held by a thread that is not there.
+        if self.check().is_err() {
+            return Stats::default();
+        }
         let state = self.lock();
         let counts = state.scheduler.counts();
         Stats {
@@ -218,6 +199,9 @@ impl Core {
     }
 
     pub(super) fn pids(&self) -> Vec<u32> {
+        if self.check().is_err() {
+            return Vec::new();
+        }
         let conns: Vec<_> = {
             let state = self.lock();
             state.members.iter().flatten().filter_map(|m| m.conn().map(Arc::clone)).collect()
@@ -228,6 +212,10 @@ impl Core {
     /// How many calls of a map are on their way at once: as many as workers can have, and
     /// as many waiting, so that none has to, and more workers are started.
     pub(super) fn window(&self) -> u64 {
+        if self.check().is_err() {
+            // The one call that is made fails.
+            return 1;
+        }
         let state = self.lock();
         let rules = state.scheduler.rules();
         (2 * rules.max.saturating_mul(rules.load)).min(1 << 20) as u64

@@ -204,8 +204,8 @@ impl<R: Send + 'static> Pooled for Errand<R> {
         self.card.core.check()
     }
 
-    fn is_calling_back(&self) -> bool {
-        self.card.core.is_calling_back()
+    fn cannot_wait(&self) -> bool {
+        self.card.core.cannot_wait()
     }
 
     /// Whoever waits reads what the worker says by himself; while the call is queued, the
@@ -249,6 +249,10 @@ impl<R: Send + 'static> Pooled for Errand<R> {
     }
 
     fn look(&self) {
+        // What comes may be for the callback that this is in.
+        if self.card.core.is_calling_back() {
+            return;
+        }
         let place = self.card.note().place.clone();
         if let Some(conn) = place.member().and_then(|member| member.conn()) {
             conn.look();

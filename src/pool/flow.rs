@@ -9,7 +9,7 @@ use super::attend::Reading;
 use super::core::{Core, Full};
 use super::errand::{Errand, Goal, Job, Sink, Wishes};
 use super::handle::frame;
-use crate::error::Error;
+use crate::error::{Error, Fault};
 use crate::lead::Seat;
 use crate::rpc::pooled::Speech;
 
@@ -72,6 +72,8 @@ pub(super) struct Flow<I, A: 'static, R: 'static, E: 'static> {
     open: u64,
     /// How many there may be, as of when results were taken last.
     window: u64,
+    /// It is waited for where it must not be: its items get an error.
+    would_deadlock: bool,
 }
 
 impl<I, A, R, E> Flow<I, A, R, E>
@@ -92,6 +94,7 @@ where
             made: 0,
             open: 0,
             window: 0,
+            would_deadlock: false,
         }
     }
 
@@ -120,7 +123,11 @@ where
                 (index, Errand::new(&self.core, frame, wishes, goal, decode))
             }
         };
-        match self.core.submit(Arc::clone(&errand) as Arc<dyn Job>, full) {
+        let submitted = match self.would_deadlock {
+            true => Err(Fault::WouldDeadlock.into()),
+            false => self.core.submit(Arc::clone(&errand) as Arc<dyn Job>, full),
+        };
+        match submitted {
             Ok(()) => {}
             Err(error) if error.is_full() && full == Full::Refuse => {
                 self.held = Some(errand);
@@ -168,6 +175,10 @@ where
             if more {
                 continue;
             }
+            assert!(
+                !self.would_deadlock,
+                "a callback waits for a map that was begun outside of it: that would be for ever"
+            );
             let seat = Seat::new();
             arrived.seat = Some(Arc::clone(&seat));
             drop(arrived);
@@ -199,6 +210,7 @@ where
         extra: u64,
         waker: Option<&Waker>,
     ) -> Poll<Option<(u64, Result<R, Error>)>> {
+        self.would_deadlock = waker.is_none() && self.core.cannot_wait();
         loop {
             if self.ready.is_empty() {
                 self.window = self.core.window();

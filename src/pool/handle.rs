@@ -109,6 +109,9 @@ impl<A: 'static, R: Send + 'static, E: Send + 'static> Pool<A, R, E> {
     /// Items are taken as capacity frees, by whoever takes results, so an endless iterator
     /// runs in constant memory; what is dropped with results untaken is not done without:
     /// calls that were made are done.
+    ///
+    /// In a callback, where it cannot wait, each result is an error that
+    /// [`is_deadlock`](Error::is_deadlock); a map that was begun elsewhere panics there.
     pub fn map<I: IntoIterator<Item = A>>(&self, items: I) -> Map<I::IntoIter, A, R, E> {
         Map::new(Arc::clone(&self.core), self.speech, items.into_iter())
     }
@@ -159,13 +162,13 @@ impl<A, R, E> Pool<A, R, E> {
         self.core.with_scheduler(|scheduler, now| scheduler.resize(max.max(1), now));
     }
 
-    /// What it is doing, and has done so far.
+    /// What it is doing, and has done so far; nothing at all in a fork of the program.
     pub fn stats(&self) -> Stats {
         self.core.stats()
     }
 
     /// The process ids of all workers, in no order; those that are being made are left
-    /// out, as are spares.
+    /// out, as are spares. None in a fork of the program.
     pub fn pids(&self) -> Vec<u32> {
         self.core.pids()
     }
@@ -176,9 +179,9 @@ impl<A, R, E> Pool<A, R, E> {
     /// (`on_destroy`.)
     ///
     /// # Errors
-    /// [`is_deadlock`](Error::is_deadlock) in a callback of this pool,
-    /// [`is_not_owner`](Error::is_not_owner) in a fork of the program: then nothing is
-    /// changed.
+    /// [`is_deadlock`](Error::is_deadlock) in a callback of this pool, and in any that this
+    /// library's background thread runs; [`is_not_owner`](Error::is_not_owner) in a fork of
+    /// the program: then nothing is changed.
     pub fn finish(&self) -> Result<Stats, Error> {
         self.core.check_to_wait()?;
         self.core.drain();
@@ -226,6 +229,9 @@ impl<A: 'static, R: 'static, E: 'static> Drop for Pool<A, R, E> {
 
 impl<A, R, E> fmt::Debug for Pool<A, R, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.core.mark.is_here() {
+            return f.debug_struct("Pool").finish_non_exhaustive();
+        }
         let stats = self.stats();
         f.debug_struct("Pool")
             .field("idle", &stats.idle)

@@ -23,7 +23,7 @@ impl Core {
     /// The same; and unless this thread would wait for itself.
     pub(super) fn check_to_wait(&self) -> Result<(), Error> {
         self.check()?;
-        if self.is_calling_back() { Err(Fault::WouldDeadlock.into()) } else { Ok(()) }
+        if self.cannot_wait() { Err(Fault::WouldDeadlock.into()) } else { Ok(()) }
     }
 
     /// Takes the pool over from the process that this one was forked from, if that has
@@ -170,6 +170,7 @@ impl Core {
                     let why = format!("its template could not be made again: {error}");
                     let unmade = Ended {
                         unmade: Some(why.into()),
+                        errno: error.raw_os_error(),
                         started: Some(false),
                         ..Ended::default()
                     };

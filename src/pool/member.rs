@@ -29,6 +29,8 @@ pub(super) struct Member {
     ready: OnceLock<()>,
     /// That it was not before it died has been noted.
     blamed: OnceLock<()>,
+    /// It was a spare when it ended.
+    gone: OnceLock<()>,
     /// What it writes to standard error, if that is kept.
     tail: OnceLock<Arc<Tail>>,
 }
@@ -44,6 +46,7 @@ impl Member {
             to_finish: OnceLock::new(),
             ready: OnceLock::new(),
             blamed: OnceLock::new(),
+            gone: OnceLock::new(),
             tail: OnceLock::new(),
         };
         if let Some(id) = id {
@@ -89,6 +92,14 @@ impl Member {
     /// True once.
     pub(super) fn is_to_be_blamed(&self) -> bool {
         self.blamed.set(()).is_ok()
+    }
+
+    pub(super) fn is_gone_now(&self) {
+        let _ = self.gone.set(());
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.get().is_some()
     }
 
     pub(super) fn is_to_finish(&self) -> bool {

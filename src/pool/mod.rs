@@ -8,6 +8,7 @@
 mod attend;
 mod builder;
 mod carry;
+mod complaints;
 mod core;
 mod errand;
 #[cfg(feature = "testing")]

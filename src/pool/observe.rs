@@ -81,7 +81,7 @@ pub(super) fn outcome(fault: &Fault) -> &'static str {
         Fault::Timeout => "timed out",
         Fault::Cancelled => "cancelled",
         Fault::Codec { .. } | Fault::TooLarge { .. } => "codec",
-        Fault::PoolEnded | Fault::PoolBroken { .. } => "refused",
+        Fault::PoolEnded | Fault::NoWorker { .. } | Fault::PoolBroken { .. } => "refused",
         Fault::Full => "full",
         _ => "failed",
     }

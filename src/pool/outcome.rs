@@ -11,7 +11,7 @@ use super::member::Member;
 use super::observe::{self, Over};
 use super::scheduler::{Why, WorkerId};
 use super::state::{Failure, State};
-use crate::error::{Ended, Fault};
+use crate::error::{Ended, Fault, is_shortage};
 use crate::rpc::pooled::Style;
 
 /// A job that has failed for good.
@@ -109,6 +109,10 @@ impl Core {
         if dies {
             // A pool that this breaks is to say why.
             state.note_failure(&member, || Failure::of(&fault));
+        }
+        if dies && fault.errno().is_some_and(is_shortage) {
+            state.scheduler.short(id, now);
+        } else if dies {
             state.scheduler.down(id, now);
         }
         state.running -= 1;

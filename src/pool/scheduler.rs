@@ -11,17 +11,18 @@
 //!     └───────────────gone───────────────┘
 //! ```
 //!
-//! Every event is noted by a method in `events.rs`, which then lets [`Scheduler::settle`]
-//! draw all conclusions, in one order: queued jobs are given out, those who are to be
-//! recycled leave in turn, workers are started, and stopped. What must hold after that:
-//! no job is queued while a worker that takes jobs has room; nothing is due that could be
-//! done now; there is a [`next_tick`](Scheduler::next_tick) exactly if time alone will
-//! change something.
+//! Every event is noted by a method in `events.rs` or `losses.rs`, which then lets
+//! [`Scheduler::settle`] draw all conclusions, in one order: queued jobs are given out,
+//! those who are to be recycled leave in turn, workers are started, and stopped. What
+//! must hold after that: no job is queued while a worker that takes jobs has room;
+//! nothing is due that could be done now; there is a
+//! [`next_tick`](Scheduler::next_tick) exactly if time alone will change something.
 
 mod cost;
 mod dice;
 mod events;
 mod line;
+mod losses;
 mod member;
 mod roster;
 mod rules;
@@ -64,7 +65,8 @@ pub(crate) enum Action<J> {
     Send { worker: WorkerId, key: JobKey, job: J },
     /// End this worker: it has no jobs, and will get none. The answer is `gone`.
     Finish(WorkerId),
-    /// The pool is broken, or has been stopped: this job will not be done.
+    /// The pool is broken, or has been stopped, or no worker can be made at present: this job
+    /// will not be done.
     Fail {
         #[cfg_attr(not(test), expect(dead_code, reason = "for tests"))]
         key: JobKey,

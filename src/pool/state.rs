@@ -10,7 +10,7 @@ use super::errand::Job;
 use super::member::{Backlog, Member};
 use super::scheduler::{Action, Counts, Scheduler, WorkerId};
 use super::stats::Stats;
-use crate::error::Fault;
+use crate::error::{Fault, is_shortage};
 use crate::lead::Seat;
 use crate::process::Process;
 use crate::rpc::pooled::OnDestroy;
@@ -24,6 +24,7 @@ pub(super) struct State {
     /// By the index of their ids.
     pub(super) members: Vec<Option<Arc<Member>>>,
     pub(super) backlogs: Vec<(WorkerId, Backlog)>,
+    /// Those that have been made.
     pub(super) spares: Vec<Arc<Member>>,
     /// Spares that are to be made.
     pub(super) owed_spares: usize,
@@ -58,6 +59,15 @@ pub(super) struct State {
 pub(super) struct Failure {
     pub(super) why: Arc<str>,
     pub(super) init: bool,
+    /// The number of the system's error, if it was one.
+    pub(super) errno: Option<i32>,
+}
+
+impl Failure {
+    /// Something had run out, and may be there later.
+    pub(super) fn may_pass(&self) -> bool {
+        self.errno.is_some_and(is_shortage)
+    }
 }
 
 /// How much there is.
@@ -141,13 +151,23 @@ impl State {
         Some(self.observed.filter(|_| self.unseen)? + OBSERVED_EVERY)
     }
 
-    /// What calls are told if none can be made.
+    /// What calls are told if none are taken.
     pub(super) fn fault(&self) -> Fault {
         match &self.failure {
-            Some(Failure { why, init }) if self.scheduler.is_broken() => {
+            Some(Failure { why, init, .. }) if self.scheduler.is_broken() => {
                 Fault::PoolBroken { failures: self.failures, why: why.clone(), init: *init }
             }
             _ => Fault::PoolEnded,
+        }
+    }
+
+    /// What a call is told that was taken, and will not be done.
+    pub(super) fn fault_of_failed(&self) -> Fault {
+        match &self.failure {
+            Some(failure) if failure.may_pass() && !self.killed && !self.scheduler.is_broken() => {
+                Fault::NoWorker { why: failure.why.clone(), errno: failure.errno }
+            }
+            _ => self.fault(),
         }
     }
 }

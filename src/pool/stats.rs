@@ -86,7 +86,9 @@ impl Failures {
             Fault::Timeout => &mut self.timed_out,
             Fault::Cancelled => &mut self.cancelled,
             Fault::Codec { .. } | Fault::TooLarge { .. } => &mut self.codec,
-            Fault::PoolEnded | Fault::PoolBroken { .. } => &mut self.refused,
+            Fault::PoolEnded | Fault::NoWorker { .. } | Fault::PoolBroken { .. } => {
+                &mut self.refused
+            }
             _ => &mut self.other,
         } += 1;
     }

@@ -11,34 +11,37 @@ use super::member::{Member, Overseen};
 use super::state::{Failure, State};
 use super::tail::Tail;
 use crate::error::{Ended, Error, Fault};
+use crate::process::Process;
 use crate::rpc::pooled::Set;
 
 impl Core {
     /// Makes the spares that are to be made.
     pub(super) fn make_spares(&self) {
-        let members: Vec<_> = {
+        let owed = std::mem::take(&mut self.lock().owed_spares);
+        for _ in 0..owed {
+            let template = Arc::clone(&self.lock().template);
+            let member = Member::new(None);
+            let made = self.make(&member, &template);
+            let now = Instant::now();
             let mut state = self.lock();
-            let owed = std::mem::take(&mut state.owed_spares);
-            let members: Vec<_> = (0..owed).map(|_| Member::new(None)).collect();
-            state.spares.extend(members.iter().cloned());
-            members
-        };
-        let now = Instant::now();
-        for member in members {
-            let made = self.make(&member);
-            let mut state = self.lock();
-            if made.is_ok() {
-                state.scheduler.spare_made();
-            } else {
-                state.spares.retain(|s| !Arc::ptr_eq(s, &member));
+            if made.is_err() || member.is_gone() {
                 state.scheduler.spare_lost(now);
+                continue;
+            }
+            state.scheduler.spare_made();
+            if Arc::ptr_eq(&state.template, &template) {
+                state.spares.push(member);
+            } else {
+                // There is another template since.
+                state.scheduler.spare_used(now);
+                drop(state);
+                member.finish();
             }
         }
     }
 
     /// Makes a worker's process.
-    fn make(&self, member: &Arc<Member>) -> Result<(), Error> {
-        let template = Arc::clone(&self.lock().template);
+    fn make(&self, member: &Arc<Member>, template: &Process) -> Result<(), Error> {
         let mut process = (self.plan.prepare)(template.fork()?);
         if self.plan.capture_stderr {
             let (tail, end) = Tail::new(self.home)?;
@@ -69,7 +72,8 @@ impl Core {
     }
 
     pub(super) fn start(&self, member: &Arc<Member>, now: Instant) {
-        match self.make(member) {
+        let template = Arc::clone(&self.lock().template);
+        match self.make(member, &template) {
             Ok(()) => self.started(member),
             Err(error) if error.is_disconnected() && self.rebuild_for(member) => {}
             Err(error) => self.not_made(member, error, now),
@@ -120,6 +124,8 @@ impl Core {
             let mut state = self.lock();
             state.stats.peak_memory = state.stats.peak_memory.max(peak);
             if member.id().is_none() {
+                // If it is not known yet, whoever makes it finds this.
+                member.is_gone_now();
                 if let Some(at) = state.spares.iter().position(|s| Arc::ptr_eq(s, member)) {
                     state.spares.swap_remove(at);
                     state.scheduler.spare_lost(now);
@@ -144,14 +150,20 @@ impl Core {
         state.members[id.index()] = None;
         let mut refused = Vec::new();
         let failed = failure.is_some();
+        let errno = failure.as_ref().and_then(|failure| failure.errno);
+        let may_pass = failure.as_ref().is_some_and(Failure::may_pass);
         if let Some(failure) = failure {
             state.note_failure(member, || failure);
         }
         for job in take_backlog(&mut state, member) {
-            let untouched = Fault::Ended(Ended { started: Some(false), ..Ended::default() });
+            let ended = Ended { started: Some(false), errno, ..Ended::default() };
+            let untouched = Fault::Ended(ended);
             if let Some(failed) = self.note_failed(&mut state, &job, untouched, now) {
                 refused.push((job, failed));
             }
+        }
+        if may_pass {
+            state.scheduler.short(id, now);
         }
         state.scheduler.gone(id, now);
         match (failed, member.is_ready()) {
@@ -185,7 +197,11 @@ impl State {
 impl Failure {
     fn of_error(error: &Error) -> Failure {
         error.fault().map_or_else(
-            || Failure { why: error.to_string().into(), init: error.is_init() },
+            || Failure {
+                why: error.to_string().into(),
+                init: error.is_init(),
+                errno: error.raw_os_error(),
+            },
             Failure::of,
         )
     }
@@ -196,6 +212,7 @@ impl Failure {
             Fault::Ended(ended) => Ended { started: None, ..ended.clone() }.to_string(),
             fault => fault.to_string(),
         };
-        Failure { why: why.into(), init: matches!(fault, Fault::Init(_)) }
+        let init = matches!(fault, Fault::Init(_));
+        Failure { why: why.into(), init, errno: fault.errno() }
     }
 }

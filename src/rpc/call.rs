@@ -38,8 +38,8 @@ enum Made {
 pub(crate) trait Pooled: Send + Sync {
     /// An error unless this process may use the pool.
     fn check(&self) -> Result<(), Error>;
-    /// This thread is in a callback of the pool.
-    fn is_calling_back(&self) -> bool;
+    /// What this thread would wait for cannot come while it does.
+    fn cannot_wait(&self) -> bool;
     /// Waits until `done`, or the deadline. `sit` makes a seat that is rung then.
     fn wait(
         &self,
@@ -62,10 +62,10 @@ impl Made {
         }
     }
 
-    fn is_calling_back(&self) -> bool {
+    fn cannot_wait(&self) -> bool {
         match self {
             Made::Rpc(conn, _) => conn.is_calling_back(),
-            Made::Pool(pooled) => pooled.is_calling_back(),
+            Made::Pool(pooled) => pooled.cannot_wait(),
         }
     }
 
@@ -98,8 +98,9 @@ impl<R> Call<R> {
     ///
     /// # Errors
     /// Why there is none; see [`Error`]'s questions about calls. What the worker function
-    /// returns is the result, also if it is an `Err`. In a callback of the same `Rpc`:
-    /// [`is_deadlock`](Error::is_deadlock), if the result is not there yet.
+    /// returns is the result, also if it is an `Err`. In a callback of the same `Rpc` or
+    /// pool, and of a pool's call in any callback that this library's background thread
+    /// runs: [`is_deadlock`](Error::is_deadlock), if the result is not there yet.
     pub fn wait(mut self) -> Result<R, Error> {
         self.wait_until(None).expect("without a deadline there is an outcome")
     }
@@ -139,7 +140,7 @@ impl<R> Call<R> {
         if let Err(error) = made.check() {
             return Some(Err(error));
         }
-        if made.is_calling_back() {
+        if made.cannot_wait() {
             let known = self.slot.take();
             return Some(known.unwrap_or_else(|| Err(Fault::WouldDeadlock.into())));
         }

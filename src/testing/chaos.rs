@@ -1,6 +1,6 @@
 //! Faults at random.
 
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -103,10 +103,10 @@ impl Chaos {
         let work = move || {
             let mut random = Random(self.seed);
             loop {
-                let pause = self.every.mul_f64(2.0 * random.part());
-                match stopped.recv_timeout(pause) {
-                    Err(RecvTimeoutError::Timeout) => self.do_harm(&mut random, &counted),
-                    _ => return,
+                let pause = 2.0 * random.part() * self.every.as_secs_f64();
+                match pass(&stopped, Duration::try_from_secs_f64(pause).unwrap_or(Duration::MAX)) {
+                    true => self.do_harm(&mut random, &counted, &stopped),
+                    false => return,
                 }
             }
         };
@@ -115,12 +115,12 @@ impl Chaos {
         Ok(Running { harm, work: Some((stop, thread)) })
     }
 
-    fn do_harm(&self, random: &mut Random, harm: &Mutex<Harm>) {
-        let all: u32 = self.parts.iter().sum();
-        let mut which = random.below(all.max(1).into()) as u32;
+    fn do_harm(&self, random: &mut Random, harm: &Mutex<Harm>, stopped: &Receiver<()>) {
+        let all: u64 = self.parts.iter().map(|parts| u64::from(*parts)).sum();
+        let mut which = random.below(all.max(1));
         let fault = self.parts.iter().position(|parts| {
-            let found = which < *parts;
-            which = which.saturating_sub(*parts);
+            let found = which < u64::from(*parts);
+            which = which.saturating_sub((*parts).into());
             found
         });
         // Also where it is not used, so that the rest does not depend on who is there.
@@ -130,7 +130,7 @@ impl Chaos {
         let done = if fault == TEMPLATES {
             self.pool.template().is_some_and(|t| Held::template(&t).and_then(|h| h.kill()).is_ok())
         } else {
-            self.harm_worker(fault, whom)
+            self.harm_worker(fault, whom, stopped)
         };
         let mut harm = harm.lock().unwrap_or_else(PoisonError::into_inner);
         *match fault {
@@ -141,7 +141,7 @@ impl Chaos {
         } += u64::from(done);
     }
 
-    fn harm_worker(&self, fault: usize, whom: u64) -> bool {
+    fn harm_worker(&self, fault: usize, whom: u64, stopped: &Receiver<()>) -> bool {
         let workers = self.pool.workers();
         let Some(at) = whom.checked_rem(workers.len() as u64) else { return false };
         let worker = &workers[at as usize];
@@ -150,13 +150,18 @@ impl Chaos {
             STALLS => {
                 let stalled = Held::worker(worker).and_then(Held::stall);
                 if stalled.is_ok() {
-                    thread::sleep(self.stall);
+                    pass(stopped, self.stall);
                 }
                 stalled.is_ok()
             }
             _ => cut(worker).is_ok(),
         }
     }
+}
+
+/// Lets time pass; false if all is to stop.
+fn pass(stopped: &Receiver<()>, time: Duration) -> bool {
+    matches!(stopped.recv_timeout(time), Err(RecvTimeoutError::Timeout))
 }
 
 impl std::fmt::Debug for Chaos {

@@ -84,6 +84,56 @@ fn nudge() {
     drop(settled(Process::new().expect("it is usable")));
 }
 
+/// Takes note of what this process and its template hold, between one test and the next,
+/// so that after the test it can be seen that nothing was left.
+pub struct Clean {
+    template: u32,
+    fds: BTreeSet<i32>,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Clean {
+    /// Before anything else; what is made once, and kept, is made now.
+    pub fn before() -> Clean {
+        let alone = alone();
+        let child = Process::new().and_then(|p| p.exec(["sleep", "1000"])).expect("it runs");
+        let template = template_of(&child);
+        // This starts the background thread.
+        let exited = child.exited_receiver();
+        child.kill().expect("it runs");
+        exited.recv().expect("one message comes").expect("its status is known");
+        drop(child);
+        Clean { template, fds: crate::open_fds(), _alone: alone }
+    }
+
+    /// Fails unless everything comes to be as it was: the very same descriptors, and no
+    /// process, dead or alive.
+    pub fn after(&self) {
+        let mut last = None;
+        let mut all_gone = || {
+            // Any new process has the sockets of retired templates put away.
+            let child = Process::new().and_then(|p| p.exec(["true"])).expect("it runs");
+            assert!(child.wait().expect("its status is known").success());
+            drop(child);
+            let left =
+                (crate::open_fds(), children_of(self.template), children_of(std::process::id()));
+            let all_gone = left.0 == self.fds && left.1.is_empty() && left.2.is_empty();
+            last = Some(left);
+            all_gone
+        };
+        let start = std::time::Instant::now();
+        while !all_gone() && start.elapsed() < DEADLINE / 2 {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        if !all_gone() {
+            let fds = crate::open_fds();
+            let differing: Vec<_> = fds.symmetric_difference(&self.fds).collect();
+            let targets: Vec<_> = differing.iter().map(|fd| crate::proc::target(**fd)).collect();
+            panic!("not as before: {differing:?} {targets:?}, of {last:?}");
+        }
+    }
+}
+
 /// A number at which no descriptor is open, as if it were borrowed.
 #[allow(unsafe_code)]
 pub fn closed_fd() -> BorrowedFd<'static> {

@@ -142,7 +142,8 @@ fn ride_out(builder: PoolBuilder<u32, u32>, storm: &Storm, one_dies_at_a_time: b
         let terms = Terms {
             runs: if is_idempotent(*job) { 1 + RETRIES } else { 1 },
             exits: (exits(*job) || !one_dies_at_a_time).then_some(EXITS),
-            of_another: !exits(*job),
+            // Two of them may be open at once.
+            of_another: !exits(*job) || !one_dies_at_a_time,
             status_lost: storm.templates > 0,
         };
         ledger::check(index, told, counts[index], &terms);

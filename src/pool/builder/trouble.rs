@@ -20,13 +20,18 @@ impl<A: 'static, R: Send + 'static, E: Send + 'static> PoolBuilder<A, R, E> {
     /// their init function returned (or could not be made), and there is no other, the pool
     /// is broken: all calls fail with [`is_pool_broken`](crate::Error::is_pool_broken), which says
     /// why, until [`reload`](crate::Pool::reload). 5 within 10 s unless said otherwise.
+    ///
+    /// What may pass breaks no pool: where workers cannot be made for want of descriptors,
+    /// processes or memory, the calls that wait fail with that after so many attempts
+    /// ([`is_resource`](crate::Error::is_resource)), and those to come are tried again.
     pub fn restart(mut self, intensity: u32, period: Duration) -> Self {
         self.rules.restart.intensity = intensity.max(1);
         self.rules.restart.period = period;
         self
     }
 
-    /// How long to wait after such a death: the first time, and doubled each time, at most.
+    /// How long to wait after such a death, and after that of a worker that was ready and
+    /// had done nothing: the first time, and doubled each time, at most.
     /// 10 ms and 1 s unless said otherwise.
     pub fn backoff(mut self, first: Duration, most: Duration) -> Self {
         self.rules.restart.backoff = first;

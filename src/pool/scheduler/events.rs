@@ -81,6 +81,10 @@ impl<J> Scheduler<J> {
             return;
         }
         self.roster.unload(index, now);
+        let member = self.roster.get_mut(index);
+        if member.phase != Phase::Down && !std::mem::replace(&mut member.worked, true) {
+            self.setbacks.worked();
+        }
         let member = self.roster.get(index);
         if member.phase == Phase::Leaving && member.load == 0 {
             self.finish(index);
@@ -96,7 +100,7 @@ impl<J> Scheduler<J> {
             return;
         }
         self.roster.ready(index, now);
-        self.setbacks.forget();
+        self.setbacks.started();
         // One that was still starting when the others had failed shows that it can be done.
         self.broken = false;
         self.settle(now);
@@ -108,47 +112,13 @@ impl<J> Scheduler<J> {
         let Some(index) = self.taker(worker) else { return };
         match why {
             Why::Asked => {
+                self.note_idler(index, now);
                 self.owed += 1;
                 self.retire_now(index);
             }
             Why::Memory => self.wish(index),
         }
         self.settle(now);
-    }
-
-    /// It is dying: it takes no more jobs, and is not told to finish. `gone` follows.
-    pub(crate) fn down(&mut self, worker: WorkerId, now: Instant) {
-        let now = self.at(now);
-        let Some(index) = self.roster.find(worker) else { return };
-        self.lose(index, now);
-        if self.roster.get(index).phase != Phase::Finishing {
-            self.leave(index, Phase::Down);
-            self.roster.count_away(index);
-        }
-        self.settle(now);
-    }
-
-    /// The process has ended, or could not be made. What jobs it had are over; those that
-    /// are not have been put back before.
-    pub(crate) fn gone(&mut self, worker: WorkerId, now: Instant) {
-        let now = self.at(now);
-        let Some(index) = self.roster.find(worker) else { return };
-        self.lose(index, now);
-        self.leave(index, Phase::Down);
-        self.roster.remove(index);
-        self.settle(now);
-    }
-
-    /// A worker is lost, if this is how it becomes known.
-    fn lose(&mut self, index: u32, now: Instant) {
-        let member = self.roster.get_mut(index);
-        // One that fails is tried again like one that dies: at once, after the pause.
-        self.owed += usize::from(member.phase == Phase::Taking);
-        let failed = !member.ready && !member.blamed && member.phase != Phase::Finishing;
-        if failed && !matches!(self.stage, Stage::Stopped | Stage::Over) {
-            member.blamed = true;
-            self.setbacks.failed(now, &self.rules.restart);
-        }
     }
 
     /// A spare has been made.
@@ -256,7 +226,7 @@ impl<J> Scheduler<J> {
     }
 
     /// Several threads tell what time it is, each as it saw it.
-    fn at(&mut self, now: Instant) -> Instant {
+    pub(super) fn at(&mut self, now: Instant) -> Instant {
         let now = self.clock.map_or(now, |latest| latest.max(now));
         self.clock = Some(now);
         now

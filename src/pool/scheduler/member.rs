@@ -56,6 +56,8 @@ pub(super) struct Member {
     pub(super) away: bool,
     /// Its failed start has been counted.
     pub(super) blamed: bool,
+    /// It has done a job.
+    pub(super) worked: bool,
 }
 
 const _: () = assert!(size_of::<Member>() == 64);
@@ -75,6 +77,7 @@ impl Member {
             wished: false,
             away: false,
             blamed: false,
+            worked: false,
         }
     }
 

@@ -69,9 +69,9 @@ impl Rules {
     /// When a new worker is to be recycled. One that is too far off is never.
     pub(super) fn draw_age(&self, dice: &mut Dice, now: Instant) -> Option<Instant> {
         let most = self.max_age?;
-        let spread = most.mul_f64(self.spread());
-        let less =
-            Duration::from_nanos(dice.up_to(u64::try_from(spread.as_nanos()).unwrap_or(u64::MAX)));
+        // From 600 years on, any age will do.
+        let spread = (most.as_nanos() as f64 * self.spread()) as u64;
+        let less = Duration::from_nanos(dice.up_to(spread));
         now.checked_add(most.saturating_sub(less))
     }
 

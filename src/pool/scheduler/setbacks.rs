@@ -1,18 +1,53 @@
-//! Starts that failed: how long to wait for the next, and when to give up.
+//! Workers that are of no use: how long to wait for the next, and when to give up.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::rules::Restart;
 
+/// Longer than any program runs.
+const FOR_EVER: Duration = Duration::from_secs(1 << 32);
+
 #[derive(Default)]
 pub(super) struct Setbacks {
     /// When workers have failed to start, since the last one that did not.
     failed: VecDeque<Instant>,
-    /// How long the last pause was.
-    pause: Duration,
-    /// Nothing is started before.
+    /// How many could not be made, since then, for want of something that may be there later.
+    unmade: u32,
+    /// The last failure was of that kind, and nothing has been concluded from it yet.
+    is_short: bool,
+    starts: Pause,
+    /// After those that were ready, and left before they had done anything.
+    idlers: Pause,
+    /// When the last of those has left.
+    left: Option<Instant>,
+}
+
+/// Nothing is started for a while. What fails meanwhile was started before, and makes it
+/// no longer.
+#[derive(Default)]
+struct Pause {
+    /// How long the last one was.
+    length: Duration,
     until: Option<Instant>,
+}
+
+impl Pause {
+    fn begin(&mut self, now: Instant, restart: &Restart) {
+        if self.until.is_none() {
+            self.length = match self.length {
+                Duration::ZERO => restart.backoff,
+                length => length.saturating_mul(2),
+            }
+            .min(restart.backoff_max);
+            let until = now.checked_add(self.length).or_else(|| now.checked_add(FOR_EVER));
+            self.until = until.filter(|_| !self.length.is_zero());
+        }
+    }
+
+    fn end(&mut self, now: Instant) {
+        self.until = self.until.filter(|until| *until > now);
+    }
 }
 
 impl Setbacks {
@@ -23,30 +58,52 @@ impl Setbacks {
         self.pause(now, restart);
     }
 
-    /// Nothing is started for a while. What fails during a pause was started before it,
-    /// and makes it no longer.
-    pub(super) fn pause(&mut self, now: Instant, restart: &Restart) {
-        if self.until.is_none() {
-            self.pause = match self.pause {
-                Duration::ZERO => restart.backoff,
-                pause => pause.saturating_mul(2),
-            }
-            .min(restart.backoff_max);
-            self.until = now.checked_add(self.pause).filter(|_| !self.pause.is_zero());
+    /// A worker could not be made, but that may pass.
+    pub(super) fn short(&mut self, now: Instant, restart: &Restart) {
+        self.unmade = self.unmade.saturating_add(1);
+        self.is_short = true;
+        self.pause(now, restart);
+    }
+
+    /// A worker has got ready, and left before it had done anything. The first one is
+    /// replaced at once: it may have had its reasons.
+    pub(super) fn idled(&mut self, now: Instant, restart: &Restart) {
+        let before = self.left.replace(now);
+        if before.is_some_and(|then| now.saturating_duration_since(then) <= restart.period) {
+            self.idlers.begin(now, restart);
+        } else {
+            self.idlers = Pause::default();
         }
     }
 
-    /// A start has succeeded, or all shall be as if.
+    pub(super) fn pause(&mut self, now: Instant, restart: &Restart) {
+        self.starts.begin(now, restart);
+    }
+
+    /// A start has succeeded.
+    pub(super) fn started(&mut self) {
+        let Setbacks { idlers, left, .. } = std::mem::take(self);
+        *self = Setbacks { idlers, left, ..Setbacks::default() };
+    }
+
+    /// A worker has done something.
+    pub(super) fn worked(&mut self) {
+        self.idlers = Pause::default();
+        self.left = None;
+    }
+
+    /// All shall be as if nothing had failed.
     pub(super) fn forget(&mut self) {
         *self = Setbacks::default();
     }
 
     pub(super) fn end_pause(&mut self, now: Instant) {
-        self.until = self.until.filter(|until| *until > now);
+        self.starts.end(now);
+        self.idlers.end(now);
     }
 
     pub(super) fn until(&self) -> Option<Instant> {
-        self.until
+        self.starts.until.max(self.idlers.until)
     }
 
     pub(super) fn too_many(&mut self, now: Instant, restart: &Restart) -> bool {
@@ -55,6 +112,11 @@ impl Setbacks {
         }
         self.prune(now, restart);
         self.failed.len() >= restart.intensity.max(1) as usize
+    }
+
+    /// Whether there has been one more that could not be made, after many. Says so once.
+    pub(super) fn take_short(&mut self, restart: &Restart) -> bool {
+        std::mem::take(&mut self.is_short) && self.unmade >= restart.intensity.max(1)
     }
 
     fn prune(&mut self, now: Instant, restart: &Restart) {

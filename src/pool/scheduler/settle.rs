@@ -40,9 +40,13 @@ impl<J> Scheduler<J> {
         {
             self.broken = true;
             self.spares.cancel_due();
-            for (key, job) in std::mem::take(&mut self.queue) {
-                self.actions.push(Action::Fail { key, job });
-            }
+            self.fail_queued();
+        }
+    }
+
+    pub(super) fn fail_queued(&mut self) {
+        for (key, job) in std::mem::take(&mut self.queue) {
+            self.actions.push(Action::Fail { key, job });
         }
     }
 

@@ -155,16 +155,19 @@ impl Conn {
 
     /// The process has ended, as far as that is known.
     fn ended(&self, outcome: Option<Result<ExitStatus, Error>>) {
-        let (status, unmade) = match outcome {
-            Some(Ok(status)) => (Some(status), None),
+        let (status, unmade, errno) = match outcome {
+            Some(Ok(status)) => (Some(status), None, None),
             // It never was.
-            Some(Err(error)) if error.is_unmade() => (None, Some(error.to_string().into())),
-            Some(Err(_)) | None => (None, None),
+            Some(Err(error)) if error.is_unmade() => {
+                (None, Some(error.to_string().into()), error.raw_os_error())
+            }
+            Some(Err(_)) | None => (None, None, None),
         };
         let never = unmade.is_some();
         let mut ended = Ended {
             status,
             unmade,
+            errno,
             said: self.handlers.last_words(),
             peak_memory: self.child.peak_memory(),
             because: self.state().killed.filter(|why| {

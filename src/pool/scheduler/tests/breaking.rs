@@ -1,5 +1,7 @@
 //! When a pool gives up, and how it is repaired.
 
+use std::time::Duration;
+
 use super::failing::next_after_failure;
 use super::scene::{NOTHING, Scene, ms};
 use crate::pool::scheduler::{Refusal, Why};
@@ -138,4 +140,54 @@ fn one_that_gets_ready_after_all_repairs_the_pool() {
     assert!(pool.pool.is_broken());
     assert_eq!(pool.ready(3), ["start 4", "start 5", "start 6"]);
     assert!(!pool.pool.is_broken());
+}
+
+/// The last worker that was started cannot be made, for now, and its job comes back.
+fn short(pool: &mut Scene, worker: usize, job: &'static str) -> Vec<String> {
+    assert_eq!(pool.short(worker), NOTHING);
+    assert_eq!(pool.put_back(job), NOTHING);
+    pool.gone(worker)
+}
+
+fn after_the_pause(pool: &mut Scene) -> Vec<String> {
+    let next = pool.next_tick().expect("a pause");
+    pool.at(next as u64).tick()
+}
+
+#[test]
+fn what_may_pass_fails_the_jobs_that_wait_and_breaks_nothing() {
+    let mut pool = Scene::new(|rules| rules.start = Duration::MAX);
+    pool.push("a");
+    pool.push("b");
+    for worker in 0..2 {
+        assert_eq!(short(&mut pool, worker, "a"), NOTHING);
+        let next = worker + 1;
+        assert_eq!(after_the_pause(&mut pool), [format!("start {next}"), format!("a to {next}")]);
+    }
+    assert_eq!(short(&mut pool, 2, "a"), ["fail a", "fail b"]);
+    assert!(!pool.pool.is_broken());
+    // The next is told after one more attempt; one that is made is as good as ever.
+    assert_eq!(pool.push("c"), NOTHING);
+    assert_eq!(after_the_pause(&mut pool), ["start 3", "c to 3"]);
+    assert_eq!(short(&mut pool, 3, "c"), ["fail c"]);
+    assert_eq!(pool.push("d"), NOTHING);
+    assert_eq!(after_the_pause(&mut pool), ["start 4", "d to 4"]);
+    pool.ready(4);
+    pool.done(4);
+    assert_eq!(pool.gone(4), NOTHING);
+    assert_eq!(pool.push("e"), ["start 5", "e to 5"]);
+    assert_eq!(short(&mut pool, 5, "e"), NOTHING);
+    assert_eq!(after_the_pause(&mut pool), ["start 6", "e to 6"]);
+}
+
+#[test]
+fn what_may_pass_fails_no_job_while_a_worker_is_there() {
+    let mut pool = Scene::ready_with(1, |rules| rules.restart.intensity = 1);
+    pool.resize(2);
+    pool.push("a");
+    pool.push("b");
+    assert_eq!(pool.at(100).tick(), ["start 1", "b to 1"]);
+    assert_eq!(short(&mut pool, 1, "b"), NOTHING);
+    assert_eq!(pool.pool.queued(), 1);
+    assert_eq!(pool.done(0), ["b to 0"]);
 }

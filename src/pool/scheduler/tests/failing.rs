@@ -1,5 +1,7 @@
 //! Starts that fail, workers that die, and messages about those that are gone.
 
+use std::time::Duration;
+
 use super::scene::{NOTHING, Scene};
 use crate::pool::scheduler::{State, Why};
 
@@ -158,4 +160,79 @@ fn time_that_goes_back_has_not_passed() {
     assert_eq!(pool.next_tick(), Some(1100));
     assert_eq!(pool.at(600).tick(), NOTHING);
     assert_eq!(pool.at(1100).tick(), ["start 1", "b to 1"]);
+}
+
+#[test]
+fn those_that_leave_without_having_done_anything_are_replaced_after_pauses() {
+    let mut pool = Scene::new(|rules| rules.idle = 1);
+    assert_eq!(pool.tick(), ["start 0"]);
+    pool.ready(0);
+    assert_eq!(pool.gone(0), ["start 1"]);
+    let mut time = 0;
+    for (worker, pause) in [200, 400, 800, 1000, 1000].into_iter().enumerate() {
+        let worker = worker + 1;
+        pool.ready(worker);
+        let finish = format!("finish {worker}");
+        match worker % 2 {
+            0 => assert_eq!(pool.retire(worker, Why::Asked), [finish]),
+            _ => assert_eq!(pool.gone(worker), NOTHING),
+        }
+        time += pause;
+        assert_eq!(pool.at(time - 1).tick(), NOTHING);
+        assert_eq!(pool.at(time).tick(), [format!("start {}", worker + 1)]);
+    }
+    assert!(!pool.pool.is_broken());
+    // Work makes up for all of them.
+    pool.ready(6);
+    pool.push("a");
+    pool.done(6);
+    assert_eq!(pool.gone(6), ["start 7"]);
+    pool.ready(7);
+    assert_eq!(pool.gone(7), ["start 8"]);
+}
+
+#[test]
+fn one_that_dies_of_its_first_job_is_replaced_at_once() {
+    let mut pool = Scene::new(|rules| {
+        rules.max = 1;
+        rules.load = 2;
+    });
+    pool.push("a");
+    pool.push("b");
+    for worker in 0..3 {
+        pool.ready(worker);
+        pool.down(worker);
+        pool.done(worker);
+        assert_eq!(
+            pool.put_back("b"),
+            [format!("start {}", worker + 1), format!("b to {}", worker + 1)]
+        );
+        pool.gone(worker);
+    }
+}
+
+#[test]
+fn leaving_long_ago_does_not_count() {
+    let mut pool = Scene::new(|rules| rules.idle = 1);
+    pool.tick();
+    for worker in 0..5 {
+        pool.ready(worker);
+        pool.at(10_001 * (worker as u64 + 1));
+        assert_eq!(pool.gone(worker), [format!("start {}", worker + 1)]);
+    }
+}
+
+#[test]
+fn a_pause_that_is_too_long_for_any_clock_is_one() {
+    let mut pool = Scene::new(|rules| {
+        rules.restart.backoff = Duration::MAX;
+        rules.restart.backoff_max = Duration::MAX;
+        rules.restart.intensity = 100;
+    });
+    pool.push("a");
+    pool.down(0);
+    pool.put_back("a");
+    assert_eq!(pool.gone(0), NOTHING);
+    assert!(pool.next_tick().is_some());
+    assert_eq!(pool.at(u64::from(u32::MAX)).tick(), NOTHING);
 }

@@ -23,6 +23,8 @@ enum Event {
     Cancel(Index),
     Retire(Index, Why),
     Down(Index),
+    /// It could not be made.
+    Short(Index),
     Gone(Index),
     /// Any message, about one that is gone.
     Late(Index, u8),
@@ -57,6 +59,7 @@ fn everyday() -> impl Strategy<Value = Event> {
             .prop_map(|(worker, why)| Event::Retire(worker, why)),
         4 => any_index().prop_map(Event::Down),
         10 => any_index().prop_map(Event::Gone),
+        5 => any_index().prop_map(Event::Short),
         6 => (any_index(), 0..5_u8).prop_map(|(worker, what)| Event::Late(worker, what)),
         4 => Just(Event::SpareMade),
         2 => Just(Event::SpareLost),
@@ -158,6 +161,13 @@ fn happen(world: &mut World, event: &Event) {
             world.carry_out();
         }
         Event::Gone(index) => one(world, index).map_or((), |id| world.gone(id)),
+        Event::Short(index) => {
+            let Some(id) = one(world, index) else { return };
+            world.worker(id).excused = true;
+            world.was_short = true;
+            world.pool.short(id, now);
+            world.carry_out();
+        }
         Event::Late(index, what) => {
             if world.past.is_empty() {
                 return;

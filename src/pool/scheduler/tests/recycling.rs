@@ -1,6 +1,7 @@
 //! When workers are replaced.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use super::scene::{NOTHING, Scene, ms};
 use crate::pool::scheduler::{State, Why};
@@ -282,4 +283,13 @@ fn a_limit_of_none_recycles_one_at_a_time() {
     let mut pool = Scene::ready_with(2, |rules| rules.max_recycling = 0);
     assert_eq!(pool.reload(), ["finish 0"]);
     assert_eq!(pool.gone(0), ["finish 1"]);
+}
+
+#[test]
+fn an_age_that_no_clock_can_tell_is_never_reached() {
+    let mut pool = Scene::new(|rules| {
+        rules.max_age = Some(Duration::MAX);
+        rules.jitter = 1.0;
+    });
+    assert_eq!(pool.push("a"), ["start 0", "a to 0"]);
 }

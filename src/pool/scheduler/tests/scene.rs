@@ -180,6 +180,11 @@ impl Scene {
         self.acts()
     }
 
+    pub(super) fn short(&mut self, worker: usize) -> Vec<String> {
+        self.pool.short(self.workers[worker], self.time());
+        self.acts()
+    }
+
     pub(super) fn change(&mut self, with: impl FnOnce(&mut Rules)) -> Vec<String> {
         self.pool.change(self.time(), with);
         self.acts()

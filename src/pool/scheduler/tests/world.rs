@@ -44,6 +44,9 @@ pub(super) struct World {
     pub(super) past: Vec<WorkerId>,
     pub(super) spares_on_their_way: usize,
     drained: usize,
+    /// One could not be made; and that is gone now.
+    pub(super) was_short: bool,
+    is_short: bool,
     uses: u64,
     /// Who was used more recently is not known of all.
     pub(super) shuffled: bool,
@@ -61,6 +64,8 @@ impl World {
             past: Vec::new(),
             spares_on_their_way: 0,
             drained: 0,
+            was_short: false,
+            is_short: false,
             uses: 0,
             shuffled: false,
         }
@@ -165,7 +170,9 @@ impl World {
         }
         self.past.push(id);
         self.pool.gone(id, self.time());
+        self.is_short = std::mem::take(&mut self.was_short);
         self.carry_out();
+        self.is_short = false;
     }
 
     pub(super) fn cancel(&mut self, job: usize) {
@@ -238,7 +245,7 @@ impl World {
                 assert!(!std::mem::replace(&mut worker.finished, true), "ended twice");
             }
             Action::Fail { key, job } => {
-                assert!(self.pool.is_broken() || self.pool.stage != Stage::Open);
+                assert!(self.pool.is_broken() || self.pool.stage != Stage::Open || self.is_short);
                 assert_eq!(self.queue.pop_first(), Some(key));
                 assert_eq!(self.jobs[job], (Some(key), Place::Queued));
                 self.jobs[job].1 = Place::Over;

@@ -1,0 +1,71 @@
+//! Workers that are lost: known to be dying, then gone.
+
+use std::time::Instant;
+
+use super::member::Phase;
+use super::{Scheduler, Stage, WorkerId};
+
+impl<J> Scheduler<J> {
+    /// It is dying: it takes no more jobs, and is not told to finish. `gone` follows.
+    pub(crate) fn down(&mut self, worker: WorkerId, now: Instant) {
+        self.fall(worker, now, false);
+    }
+
+    /// The same, of one that could not be made for want of something that may be there
+    /// later. That breaks no pool: jobs fail, but those to come are tried again.
+    pub(crate) fn short(&mut self, worker: WorkerId, now: Instant) {
+        self.fall(worker, now, true);
+    }
+
+    fn fall(&mut self, worker: WorkerId, now: Instant, may_pass: bool) {
+        let now = self.at(now);
+        let Some(index) = self.roster.find(worker) else { return };
+        self.lose(index, now, may_pass);
+        if self.roster.get(index).phase != Phase::Finishing {
+            self.leave(index, Phase::Down);
+            self.roster.count_away(index);
+        }
+        self.settle(now);
+    }
+
+    /// The process has ended, or could not be made. What jobs it had are over; those that
+    /// are not have been put back before.
+    pub(crate) fn gone(&mut self, worker: WorkerId, now: Instant) {
+        let now = self.at(now);
+        let Some(index) = self.roster.find(worker) else { return };
+        self.lose(index, now, false);
+        self.leave(index, Phase::Down);
+        self.roster.remove(index);
+        if self.setbacks.take_short(&self.rules.restart) && self.roster.takers() == 0 {
+            self.fail_queued();
+        }
+        self.settle(now);
+    }
+
+    /// A worker is lost, if this is how it becomes known.
+    fn lose(&mut self, index: u32, now: Instant, may_pass: bool) {
+        if self.roster.get(index).ready {
+            self.note_idler(index, now);
+        }
+        let member = self.roster.get_mut(index);
+        // One that fails is tried again like one that dies: at once, after the pause.
+        self.owed += usize::from(member.phase == Phase::Taking);
+        let failed = !member.ready && !member.blamed && member.phase != Phase::Finishing;
+        if failed && !matches!(self.stage, Stage::Stopped | Stage::Over) {
+            member.blamed = true;
+            match may_pass {
+                true => self.setbacks.short(now, &self.rules.restart),
+                false => self.setbacks.failed(now, &self.rules.restart),
+            }
+        }
+    }
+
+    /// One leaves by itself that could have worked: if it has done nothing, the next may do
+    /// the same, again and again.
+    pub(super) fn note_idler(&mut self, index: u32, now: Instant) {
+        let member = self.roster.get(index);
+        if member.phase == Phase::Taking && !member.worked && member.load == 0 {
+            self.setbacks.idled(now, &self.rules.restart);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Programs that fork by themselves, and have a pool.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork, setsid};
+use offshoot::{Error, Pool};
+use offshoot_tests::program::Watched;
+
+use super::{Scene, nap};
+
+pub(super) const SCENES: &[Scene] = &[("both", both), ("daemon", daemon)];
+
+/// Runs `here` in a fork of this process.
+#[allow(unsafe_code)]
+fn in_fork(here: impl FnOnce()) -> Pid {
+    // SAFETY: what the fork does is to ask a pool, which has to answer whatever the other
+    // threads hold; the allocator is the C library's, which looks after itself in a fork.
+    match unsafe { fork() }.expect("it can be forked") {
+        ForkResult::Parent { child } => child,
+        ForkResult::Child => {
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(here));
+            // SAFETY: no memory is named.
+            unsafe { libc::_exit(if done.is_ok() { 0 } else { 101 }) }
+        }
+    }
+}
+
+fn theirs<T>(told: Result<T, Error>) {
+    assert!(told.is_err_and(|error| error.is_not_owner()));
+}
+
+/// The program lives on, and has threads that use the pool while it is forked: whatever is
+/// asked in the fork is answered.
+fn both() {
+    let pool = Pool::builder(nap).max(2).idle(1).build().unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|s| {
+        for _ in 0..2 {
+            s.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    pool.call(0).wait().unwrap();
+                    pool.stats();
+                }
+            });
+        }
+        let forks: Vec<Pid> = (0..20)
+            .map(|_| {
+                in_fork(|| {
+                    theirs(pool.call(0).wait());
+                    assert_eq!(pool.stats().started, 0);
+                    assert!(pool.pids().is_empty());
+                    pool.resize(7);
+                    theirs(pool.map([0]).next().unwrap());
+                    theirs(pool.try_call(0).map_err(|refused| refused.error));
+                    theirs(pool.broadcast(0));
+                    theirs(pool.kill());
+                    theirs(pool.finish());
+                    assert_eq!(format!("{pool:?}"), "Pool { .. }");
+                })
+            })
+            .collect();
+        for child in forks {
+            assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let stats = pool.finish().unwrap();
+    assert_eq!((stats.failed.total(), stats.died), (0, 0));
+    println!("both");
+}
+
+/// The daemon goes on with the pool, and what was called before.
+fn daemon() {
+    let pool = Pool::builder(nap).max(2).load(1).idle(1).spares(1).build().unwrap();
+    let first = pool.call(0).wait().unwrap();
+    let before = Watched::new(std::process::id());
+    // These run, and wait, while the program that was started ends.
+    let calls = [50, 50, 50].map(|millis| pool.call(millis));
+    in_fork(|| {
+        setsid().expect("we lead no group");
+        assert!(before.gone_within(offshoot_tests::DEADLINE));
+        let own = [1, 1].map(|millis| pool.call(millis));
+        for call in calls.into_iter().chain(own) {
+            call.wait().unwrap();
+        }
+        assert!(pool.pids().contains(&first));
+        let mapped: Result<Vec<u32>, Error> = pool.map(vec![1; 20]).collect();
+        assert_eq!(mapped.unwrap().len(), 20);
+        assert_eq!(pool.finish().unwrap().failed.total(), 0);
+        println!("the daemon is done");
+    });
+    // As daemon(3) does: without a look at what this process thinks it owns.
+    // SAFETY: no memory is named.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::_exit(0)
+    }
+}
