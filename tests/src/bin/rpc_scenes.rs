@@ -244,7 +244,7 @@ fn fork_busy() {
         }
         s.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                drop(process().rpc(add).start().unwrap().finish().unwrap());
+                let _ = process().rpc(add).start().unwrap().finish().unwrap();
             }
         });
         for n in 0..300 {
