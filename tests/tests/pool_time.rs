@@ -151,9 +151,12 @@ fn one_with_less_time_may_come_after_one_with_more() {
         let [patient, hasty, last] =
             [LONG, SHORT, LONG].map(|time| pool.request(1).timeout(time).call().into_receiver());
         let (_, pid) = turnstile.next();
+        let worker = Watched::new(pid);
         turnstile.let_through(1);
         assert_eq!(patient.recv().unwrap().unwrap(), pid);
         assert!(hasty.recv().unwrap().unwrap_err().is_timeout());
+        // Else that call might be done, and the next one begun, before the kill.
+        assert!(worker.gone_within(DEADLINE));
         turnstile.open();
         last.recv().unwrap().unwrap();
         // And it is known anew for each.
