@@ -27,6 +27,7 @@ use crate::sys::ring::Ring;
 mod bell;
 mod book;
 mod end;
+mod fill;
 mod hand_out;
 mod inside;
 mod owner;
