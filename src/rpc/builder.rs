@@ -156,8 +156,8 @@ impl<A: 'static, R: Send + 'static, E: 'static> RpcBuilder<A, R, E> {
     ///
     /// # Errors
     /// As [`Process::run`]; [`is_init`](Error::is_init) if the init arguments are not of
-    /// the type that the worker's init function has;
-    /// [`is_unsupported`](Error::is_unsupported) if it does not know the codec.
+    /// the type that the worker's init function has; [`is_codec`](Error::is_codec) if they
+    /// are more than 4 GiB - 65 bytes; [`is_unsupported`](Error::is_unsupported) if it does not know the codec.
     pub fn start(mut self) -> Result<Rpc<A, R, E>, Error> {
         let plan = self.terms.plan()?;
         if let Some(on_event) = self.on_event.take() {

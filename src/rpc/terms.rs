@@ -3,6 +3,7 @@
 use std::any::{TypeId, type_name};
 use std::sync::Arc;
 
+use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 
 use super::codec::decode_unharmed;
@@ -19,6 +20,9 @@ use crate::process::Process;
 const MAX_IN_FLIGHT: usize = 1024;
 /// Bytes of calls that may wait to be sent before more calls have to wait.
 const QUEUED_AT_MOST: usize = 1 << 20;
+
+/// Bytes of init arguments, so that they fit into one frame with what else is in a `Hello`.
+const MAX_GIVEN: u32 = MAX_BODY - 64;
 
 /// What a worker is, and what was asked for; nothing is checked yet.
 pub(crate) struct Terms<A: 'static, R: 'static, E: 'static> {
@@ -37,7 +41,48 @@ pub(crate) struct Terms<A: 'static, R: 'static, E: 'static> {
 struct Init {
     id: TypeId,
     name: &'static str,
-    bytes: Result<Vec<u8>, String>,
+    bytes: Result<Vec<u8>, Fault>,
+}
+
+impl Init {
+    fn new<I: Serialize + 'static>(given: &I) -> Init {
+        let bytes = match postcard::serialize_with_flavor(given, Measured::default()) {
+            Ok(Measured { bytes, size }) if size <= u64::from(MAX_GIVEN) => Ok(bytes),
+            Ok(Measured { size, .. }) => {
+                Err(Fault::TooLarge { what: "the init arguments", size, max: MAX_GIVEN })
+            }
+            Err(why) => Err(Fault::Init(why.to_string().into())),
+        };
+        Init { id: TypeId::of::<I>(), name: type_name::<I>(), bytes }
+    }
+}
+
+/// What was encoded: its size, and its bytes if they are not too many to be sent.
+#[derive(Default)]
+struct Measured {
+    bytes: Vec<u8>,
+    size: u64,
+}
+
+impl Flavor for Measured {
+    type Output = Measured;
+
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        self.size += data.len() as u64;
+        match self.size <= u64::from(MAX_GIVEN) {
+            true => self.bytes.extend_from_slice(data),
+            false => self.bytes = Vec::new(),
+        }
+        Ok(())
+    }
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.try_extend(&[byte])
+    }
+
+    fn finalize(self) -> postcard::Result<Measured> {
+        Ok(self)
+    }
 }
 
 /// Checked terms: from these any number of workers can be started.
@@ -80,8 +125,7 @@ impl<A: 'static, R: 'static, E: 'static> Terms<A, R, E> {
     }
 
     pub(crate) fn init<I: Serialize + 'static>(&mut self, given: &I) {
-        let bytes = postcard::to_stdvec(given).map_err(|e| e.to_string());
-        self.given = Some(Init { id: TypeId::of::<I>(), name: type_name::<I>(), bytes });
+        self.given = Some(Init::new(given));
     }
 
     pub(crate) fn plan(self) -> Result<Plan<A, R, E>, Error> {
@@ -108,7 +152,7 @@ impl<A: 'static, R: 'static, E: 'static> Terms<A, R, E> {
             Some(given) if given.id != wanted.id => {
                 refuse(format!("`{worker}` takes a {}, and not a {}", wanted.name, given.name))
             }
-            Some(given) => given.bytes.clone().or_else(refuse),
+            Some(given) => given.bytes.clone().map_err(Into::into),
         }
     }
 

@@ -3,9 +3,10 @@
 use std::sync::mpsc;
 
 use bytes::Bytes;
-use offshoot::{Context, Octets, Process};
+use offshoot::{Context, Error, Octets, Pool, Process, RunArgs};
 use offshoot_tests::proc::peak_memory;
 use offshoot_tests::{DEADLINE, within};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 offshoot::early!();
 
@@ -98,6 +99,50 @@ fn four_gibibytes_are_too_large() {
         for process in ["self".to_owned(), rpc.id().unwrap().to_string()] {
             assert!(peak_memory(&process) < 64 << 20, "{process}");
         }
+        assert!(rpc.finish().unwrap().success());
+    });
+}
+
+/// Bytes in one piece, which may be more than there is memory for, as long as nobody looks.
+struct Vast(Vec<u8>);
+
+impl Serialize for Vast {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Vast {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Vast, D::Error> {
+        Vec::deserialize(deserializer).map(Vast)
+    }
+}
+
+fn keep(_: RunArgs, given: Vast) -> usize {
+    given.0.len()
+}
+
+#[offshoot::worker(init = keep)]
+fn kept(kept: &mut usize) -> usize {
+    *kept
+}
+
+#[test]
+fn four_gibibytes_are_too_large_to_begin_with() {
+    within(DEADLINE, || {
+        let refused = |error: Error| {
+            assert!(error.is_codec(), "{error}");
+            assert!(error.to_string().contains("init arguments"), "{error}");
+            // With their length, which takes five bytes.
+            assert!(error.to_string().contains("4294967301"), "{error}");
+        };
+        let vast = || Vast(vec![0; 1 << 32]);
+        refused(Process::new().unwrap().rpc(kept).init(vast()).start().unwrap_err());
+        refused(Pool::builder(kept).init(vast()).build().unwrap_err());
+        // Nothing of them was copied.
+        assert!(peak_memory("self") < 64 << 20);
+        let rpc = Process::new().unwrap().rpc(kept).init(Vast(vec![0; 3])).start().unwrap();
+        assert_eq!(rpc.call(()).wait().unwrap(), 3);
         assert!(rpc.finish().unwrap().success());
     });
 }
