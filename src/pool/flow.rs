@@ -31,6 +31,11 @@ struct Arrived<R> {
 }
 
 impl<R> Arrivals<R> {
+    fn none() -> Arc<Arrivals<R>> {
+        let state = Arrived { results: VecDeque::new(), seat: None, waker: None };
+        Arc::new(Arrivals { count: AtomicUsize::new(0), state: Mutex::new(state) })
+    }
+
     fn count(&self) -> usize {
         self.count.load(Ordering::Acquire)
     }
@@ -56,13 +61,43 @@ impl<R: Send> Sink<R> for Arrivals<R> {
     }
 }
 
+/// The items whose results are to come, each in the place under which its call knows it.
+#[derive(Default)]
+struct Places {
+    items: Vec<Option<u64>>,
+    free: Vec<u64>,
+}
+
+impl Places {
+    fn add(&mut self, item: u64) -> u64 {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.items.push(None);
+            self.items.len() as u64 - 1
+        });
+        self.items[place as usize] = Some(item);
+        place
+    }
+
+    fn remove(&mut self, place: u64) -> u64 {
+        self.free.push(place);
+        self.items[place as usize].take().expect("a call has one result")
+    }
+
+    /// Takes out the first of the items.
+    fn pop_first(&mut self) -> Option<u64> {
+        let there = self.items.iter().zip(0..).filter_map(|(item, place)| Some(((*item)?, place)));
+        there.min().map(|(_, place)| self.remove(place))
+    }
+}
+
 /// The calls of one map.
 pub(super) struct Flow<I, A: 'static, R: 'static, E: 'static> {
     core: Arc<Core>,
     speech: &'static Speech<A, R, E>,
     items: Option<I>,
     /// One for which there was no room.
-    held: Option<Arc<Errand<R>>>,
+    held: Option<(u64, Arc<Errand<R>>)>,
+    places: Places,
     arrivals: Arc<Arrivals<R>>,
     /// Results that have been taken from there.
     ready: VecDeque<(u64, Result<R, Error>)>,
@@ -83,13 +118,13 @@ where
     E: Send + 'static,
 {
     pub(super) fn new(core: Arc<Core>, speech: &'static Speech<A, R, E>, items: I) -> Self {
-        let state = Arrived { results: VecDeque::new(), seat: None, waker: None };
         Flow {
             core,
             speech,
             items: Some(items),
             held: None,
-            arrivals: Arc::new(Arrivals { count: AtomicUsize::new(0), state: Mutex::new(state) }),
+            places: Places::default(),
+            arrivals: Arrivals::none(),
             ready: VecDeque::new(),
             made: 0,
             open: 0,
@@ -100,27 +135,27 @@ where
 
     /// Makes a call of the next item; whether there was one, and room.
     fn make_one(&mut self, full: Full, attended: bool) -> bool {
-        let (index, errand) = match self.held.take() {
-            Some(held) => (self.made, held),
+        let (place, errand) = match self.held.take() {
+            Some(held) => held,
             None => {
                 let Some(item) = self.items.as_mut().and_then(Iterator::next) else {
                     self.items = None;
                     return false;
                 };
-                let index = self.made;
+                let place = self.places.add(self.made);
                 let frame = match frame(self.speech, &item) {
                     Ok(frame) => frame,
                     Err(error) => {
                         self.made += 1;
                         self.open += 1;
-                        self.arrivals.put(index, Err(error));
+                        self.arrivals.put(place, Err(error));
                         return true;
                     }
                 };
-                let goal = Goal::Sink(Arc::clone(&self.arrivals) as _, index);
+                let goal = Goal::Sink(Arc::clone(&self.arrivals) as _, place);
                 let decode = self.speech.decode_reply;
                 let wishes = Wishes { attended, ..Wishes::default() };
-                (index, Errand::new(&self.core, frame, wishes, goal, decode))
+                (place, Errand::new(&self.core, frame, wishes, goal, decode))
             }
         };
         let submitted = match self.would_deadlock {
@@ -130,10 +165,10 @@ where
         match submitted {
             Ok(()) => {}
             Err(error) if error.is_full() && full == Full::Refuse => {
-                self.held = Some(errand);
+                self.held = Some((place, errand));
                 return false;
             }
-            Err(error) => self.arrivals.put(index, Err(error)),
+            Err(error) => self.arrivals.put(place, Err(error)),
         }
         self.made += 1;
         self.open += 1;
@@ -152,7 +187,8 @@ where
     /// Takes of what has come as much as is handed out at once; whether there is anything.
     fn take(&mut self, arrived: &mut Arrived<R>) -> bool {
         let most = arrived.results.len().min(BATCH);
-        self.ready.extend(arrived.results.drain(..most));
+        let taken = arrived.results.drain(..most);
+        self.ready.extend(taken.map(|(place, result)| (self.places.remove(place), result)));
         self.arrivals.count.store(arrived.results.len(), Ordering::Release);
         self.open -= self.ready.len() as u64;
         !self.ready.is_empty()
@@ -204,6 +240,21 @@ where
         Poll::Pending
     }
 
+    /// In a fork of the program, the results of calls that were made before it do not come:
+    /// an error for one of those, if there are any.
+    fn next_lost(&mut self) -> Option<(u64, Error)> {
+        let error = self.core.check().err()?;
+        if self.held.take().is_some() {
+            self.made += 1;
+            self.open += 1;
+        }
+        let item = self.places.pop_first()?;
+        self.open -= 1;
+        // A lock may be held by a thread that is not there.
+        self.arrivals = Arrivals::none();
+        Some((item, error))
+    }
+
     /// The next result of any item. `extra` results are kept back, and count as calls.
     pub(super) fn next(
         &mut self,
@@ -213,6 +264,9 @@ where
         self.would_deadlock = waker.is_none() && self.core.cannot_wait();
         loop {
             if self.ready.is_empty() {
+                if let Some((item, error)) = self.next_lost() {
+                    return Poll::Ready(Some((item, Err(error))));
+                }
                 self.window = self.core.window();
             }
             // Whoever has results to hand out should not wait for items first.

@@ -17,7 +17,9 @@ use crate::rpc::pooled::Speech;
 
 /// Results of [`Pool::map`](crate::Pool::map), in the order of the items.
 ///
-/// An iterator that waits for them, and by [`into_stream`](Map::into_stream) a stream.
+/// An iterator that waits for them, and by [`into_stream`](Map::into_stream) a stream. In a
+/// fork of the program, each item whose result was not taken before has an error there
+/// ([`is_not_owner`](Error::is_not_owner)).
 #[must_use = "calls are made as results are taken"]
 pub struct Map<I, A: 'static, R: 'static, E: 'static = ()> {
     flow: Flow<I, A, R, E>,
@@ -83,7 +85,7 @@ where
 /// Results of [`Pool::map_unordered`](crate::Pool::map_unordered), as they come.
 ///
 /// An iterator that waits for them, and by [`into_stream`](MapUnordered::into_stream) a
-/// stream.
+/// stream. In a fork of the program as [`Map`].
 #[must_use = "calls are made as results are taken"]
 pub struct MapUnordered<I, A: 'static, R: 'static, E: 'static = ()> {
     flow: Flow<I, A, R, E>,

@@ -18,6 +18,11 @@ fn a_fork_of_the_program_is_answered_that_the_pool_is_not_its_own() {
 }
 
 #[test]
+fn a_map_that_was_begun_before_the_fork_has_an_error_for_each_item_there() {
+    play("maps", "each has an error");
+}
+
+#[test]
 fn a_daemon_takes_its_pool_along() {
     within(DEADLINE, || {
         let mut program = Program::play(PROGRAM, &["daemon"]);

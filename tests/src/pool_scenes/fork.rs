@@ -1,15 +1,20 @@
 //! Programs that fork by themselves, and have a pool.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_core::Stream;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, setsid};
 use offshoot::{Error, Pool};
+use offshoot_tests::DEADLINE;
+use offshoot_tests::block_on::block_on;
 use offshoot_tests::program::Watched;
 
 use super::{Scene, nap};
 
-pub(super) const SCENES: &[Scene] = &[("both", both), ("daemon", daemon)];
+pub(super) const SCENES: &[Scene] = &[("both", both), ("daemon", daemon), ("maps", maps)];
 
 /// Runs `here` in a fork of this process.
 #[allow(unsafe_code)]
@@ -19,6 +24,9 @@ fn in_fork(here: impl FnOnce()) -> Pid {
     match unsafe { fork() }.expect("it can be forked") {
         ForkResult::Parent { child } => child,
         ForkResult::Child => {
+            // One that hangs is ended.
+            // SAFETY: no memory is named.
+            unsafe { libc::alarm(DEADLINE.as_secs() as u32 / 2) };
             let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(here));
             // SAFETY: no memory is named.
             unsafe { libc::_exit(if done.is_ok() { 0 } else { 101 }) }
@@ -79,7 +87,7 @@ fn daemon() {
     let calls = [50, 50, 50].map(|millis| pool.call(millis));
     in_fork(|| {
         setsid().expect("we lead no group");
-        assert!(before.gone_within(offshoot_tests::DEADLINE));
+        assert!(before.gone_within(DEADLINE));
         let own = [1, 1].map(|millis| pool.call(millis));
         for call in calls.into_iter().chain(own) {
             call.wait().unwrap();
@@ -96,4 +104,48 @@ fn daemon() {
     unsafe {
         libc::_exit(0)
     }
+}
+
+fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
+    block_on(poll_fn(|context| Pin::new(&mut *stream).poll_next(context)))
+}
+
+/// Maps of which one result has been taken when the program forks: in the fork, each of the
+/// other items has an error.
+fn maps() {
+    const LONG: u64 = 3_600_000;
+    let items = [0, LONG, LONG, LONG, LONG];
+    // A queue that is full, so that an item is kept for which there was no room.
+    let pools = [(); 5].map(|()| Pool::builder(nap).max(1).load(1).queue_limit(1).build().unwrap());
+    let mut map = pools[0].map(items);
+    let mut unordered = pools[1].map_unordered(items);
+    let mut indexed = pools[2].map_unordered(items).indexed();
+    let mut stream = pools[3].map(items).into_stream();
+    let mut indexed_stream = pools[4].map_unordered(items).indexed().into_stream();
+    map.next().unwrap().unwrap();
+    unordered.next().unwrap().unwrap();
+    assert!(matches!(indexed.next(), Some((0, Ok(_)))));
+    next(&mut stream).unwrap().unwrap();
+    assert!(matches!(next(&mut indexed_stream), Some((0, Ok(_)))));
+    let child = in_fork(|| {
+        for n in 1..items.len() {
+            theirs(map.next().unwrap());
+            theirs(unordered.next().unwrap());
+            theirs(next(&mut stream).unwrap());
+            for (index, told) in [indexed.next().unwrap(), next(&mut indexed_stream).unwrap()] {
+                assert_eq!(index, n);
+                theirs(told);
+            }
+        }
+        assert!(map.next().is_none() && unordered.next().is_none() && indexed.next().is_none());
+        assert!(next(&mut stream).is_none() && next(&mut indexed_stream).is_none());
+    });
+    assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
+    for pool in pools {
+        pool.kill().unwrap();
+    }
+    // The parent's are what they were.
+    let told: Vec<_> = map.collect();
+    assert!(told.len() == 4 && told.iter().all(|t| t.as_ref().is_err_and(|e| !e.is_not_owner())));
+    println!("each has an error");
 }
