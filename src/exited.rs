@@ -38,6 +38,10 @@ impl Future for Exited {
     type Output = Result<ExitStatus, Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // In a fork of the program, a lock may be held by a thread that is not there.
+        if let Err(error) = self.link.check_owner() {
+            return Poll::Ready(Err(error));
+        }
         {
             let mut state = self.slot.lock();
             if let Some(outcome) = state.outcome() {
@@ -45,7 +49,7 @@ impl Future for Exited {
             }
             self.with_waker(&mut state, Some(context.waker().clone()));
         }
-        match self.link.check_owner().and_then(|()| self.link.watch()) {
+        match self.link.watch() {
             Ok(()) => Poll::Pending,
             Err(error) => Poll::Ready(Err(error)),
         }
@@ -54,6 +58,10 @@ impl Future for Exited {
 
 impl Drop for Exited {
     fn drop(&mut self) {
+        // As in `poll`.
+        if !self.link.home.is_ours() {
+            return;
+        }
         let mut state = self.slot.lock();
         state.futures -= 1;
         self.with_waker(&mut state, None);

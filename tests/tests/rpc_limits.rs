@@ -49,6 +49,11 @@ fn a_fork_of_a_busy_program_lets_go_of_its_handles() {
 }
 
 #[test]
+fn a_fork_lets_go_of_the_end_of_a_process_that_another_thread_lets_go_of() {
+    assert_eq!(output_of(SCENES, &["fork_exited"]), "let go\n");
+}
+
+#[test]
 fn deadlines_take_no_threads() {
     assert_eq!(output_of(SCENES, &["deadlines"]), "two threads\n");
 }

@@ -238,6 +238,7 @@ fn main() {
         Some("killed") => killed(),
         Some("fork") => forks::fork(),
         Some("fork_busy") => forks::fork_busy(),
+        Some("fork_exited") => forks::fork_exited(),
         Some("deadlines") => deadlines(),
         Some("tiny") => tiny(),
         Some("spares") => spares(),

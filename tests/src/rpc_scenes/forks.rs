@@ -1,6 +1,12 @@
 //! Scenes of programs that fork by themselves while they have workers.
 
+use std::future::Future;
+use std::os::unix::process::ExitStatusExt;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 
 use offshoot::Process;
 use offshoot_tests::proc::threads;
@@ -92,4 +98,57 @@ pub(super) fn fork_busy() {
     });
     assert!(rpc.finish().unwrap().success());
     println!("nobody waits");
+}
+
+/// Says that it is being dropped, and stays there until it is let go.
+struct Slow {
+    entered: Sender<()>,
+    leave: Mutex<Receiver<()>>,
+}
+
+impl Wake for Slow {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        self.entered.send(()).unwrap();
+        // Without a sender nobody looks any more.
+        let _ = self.leave.lock().unwrap().recv();
+    }
+}
+
+/// Forks of this program poll, and let go of, the end of a process that a thread, which is
+/// not there, is just about to let go of.
+pub(super) fn fork_exited() {
+    let child = process().exec(["sleep", "1000"]).unwrap();
+    let (mut polled, mut other) = (child.exited(), child.exited());
+    let (entered, has_entered) = channel();
+    let (leave, may_leave) = channel();
+    let slow = Waker::from(Arc::new(Slow { entered, leave: Mutex::new(may_leave) }));
+    assert!(Pin::new(&mut polled).poll(&mut Context::from_waker(&slow)).is_pending());
+    drop(slow);
+    // With it goes its waker.
+    let lets_go = std::thread::spawn(move || drop(polled));
+    has_entered.recv().unwrap();
+    // SAFETY: the allocator is the C library's, which looks after itself in a fork; the fork
+    // takes no other lock, or is ended by the alarm.
+    if let nix::unistd::ForkResult::Parent { child: fork } = unsafe { nix::unistd::fork() }.unwrap()
+    {
+        let status = nix::sys::wait::waitpid(fork, None).unwrap();
+        assert_eq!(status, nix::sys::wait::WaitStatus::Exited(fork, 0));
+        leave.send(()).unwrap();
+        lets_go.join().unwrap();
+        child.kill().unwrap();
+        assert!(child.wait().unwrap().signal().is_some());
+        println!("let go");
+        return;
+    }
+    // SAFETY: no memory is named.
+    unsafe { libc::alarm(20) };
+    let told = Pin::new(&mut other).poll(&mut Context::from_waker(Waker::noop()));
+    let is_refused = matches!(told, Poll::Ready(Err(error)) if error.is_not_owner());
+    drop(other);
+    // SAFETY: it runs nothing of the parent's.
+    unsafe { libc::_exit(if is_refused { 0 } else { 1 }) }
 }
