@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{SigHandler, Signal, killpg, signal};
 use nix::unistd::Pid;
 use offshoot_tests::program::{AT_ONCE, Program, on_each};
 use offshoot_tests::pty::pty;
@@ -16,13 +16,17 @@ const HOOK_SERVED: &str = env!("CARGO_BIN_EXE_hook_served");
 const NO_OPT_IN: &str = env!("CARGO_BIN_EXE_no_opt_in");
 const ALL: [&str; 3] = [MAIN_CAUGHT, HOOK_SERVED, NO_OPT_IN];
 
-/// Makes the command the leader of a session that has `terminal`.
+/// Makes the command the leader of a session that has `terminal`, with the signals that a
+/// terminal sends at their defaults: whoever runs the tests may ignore some, as nohup does.
 #[allow(unsafe_code)]
 fn at_terminal(command: &mut Command, terminal: File) {
     use std::os::fd::AsRawFd;
     // SAFETY: between fork and exec only system calls are made.
     unsafe {
         command.pre_exec(move || {
+            for sent in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+                signal(sent, SigHandler::SigDfl)?;
+            }
             nix::unistd::setsid()?;
             match libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 0) {
                 0 => Ok(()),
