@@ -10,7 +10,7 @@ use crate::Result;
 use crate::case::{Against, Case, Prepare, Program, Work, all_of};
 use crate::cases::exec::runs;
 
-const PROGRAMS: [&str; 3] = ["start_without", "start_linked", "start_opted_in"];
+const PROGRAMS: [&str; 4] = ["start_without", "start_linked", "start_clocked", "start_opted_in"];
 const WITHOUT: &str = "a program without offshoot";
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -53,6 +53,9 @@ fn clocked(name: &str) -> Result<Work> {
 
 fn built(name: &str) -> Result<PathBuf> {
     static DIRECTORY: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
+    if !PROGRAMS.contains(&name) {
+        return Err(format!("{name} is not among the programs that are built").into());
+    }
     let directory = DIRECTORY.get_or_init(|| build().map_err(|e| e.to_string())).clone()?;
     Ok(directory.join(name))
 }
