@@ -49,7 +49,9 @@ fn pool(options: &Options) -> Result<Thumbnails, offshoot::Error> {
         .queue_limit(options.queue)
         .timeout(options.timeout)
         .rlimit(Resource::AddressSpace, memory, memory)
+        // No file grows, and so not a log either: what a worker says in the end is kept here.
         .rlimit(Resource::FileSize, 0, 0)
+        .capture_stderr(true)
         .rlimit(Resource::Core, 0, 0)
         .max_memory(memory / 4)
         .max_jobs(10_000)
