@@ -32,6 +32,25 @@ pub enum OptIn {
     Main,
     /// `offshoot::early!()`.
     Early,
+    /// `#[offshoot::main]` in a module, on what is not the program's `main`: in doc tests,
+    /// many of which are one program. A template would never be caught there, and run the
+    /// program a second time.
+    Elsewhere,
+}
+
+impl OptIn {
+    /// `#[offshoot::main]` in the module of this path: `main` is in the crate's root.
+    pub const fn of_main(module: &str) -> OptIn {
+        let path = module.as_bytes();
+        let mut at = 0;
+        while at < path.len() {
+            if path[at] == b':' {
+                return OptIn::Elsewhere;
+            }
+            at += 1;
+        }
+        OptIn::Main
+    }
 }
 
 /// The markers that the program's opt-in puts here; empty without.
@@ -111,7 +130,8 @@ fn refuse_duplicate(name: &str) -> ! {
 }
 
 fn opt_in() -> Option<OptIn> {
-    OFFSHOOT_0_OPT_IN.iter().copied().max_by_key(|o| *o == OptIn::Main)
+    let here = OFFSHOOT_0_OPT_IN.iter().copied().filter(|o| *o != OptIn::Elsewhere);
+    here.max_by_key(|o| *o == OptIn::Main)
 }
 
 /// Forks the early template. Whether this is that by now, on its way to main: it is to

@@ -61,7 +61,8 @@ fn emit(options: &Options, mut function: ItemFn) -> TokenStream {
         const _: () = {
             #[#private::linkme::distributed_slice(#private::OPT_IN)]
             #[linkme(crate = #private::linkme)]
-            static OFFSHOOT_OPT_IN: #private::OptIn = #private::OptIn::Main;
+            static OFFSHOOT_OPT_IN: #private::OptIn =
+                #private::OptIn::of_main(::core::module_path!());
         };
     }
 }

@@ -114,6 +114,16 @@ fn a_listing_leaves_nothing() {
     });
 }
 
+/// As in a program of several doc tests: nobody would catch a template at such a `main`.
+#[test]
+fn a_main_in_a_module_is_no_opt_in() {
+    within(DEADLINE, || {
+        let mut program = Program::start(&mut Command::new(env!("CARGO_BIN_EXE_main_in_module")));
+        program.succeed();
+        assert_eq!(program.nobody_left(AT_ONCE), "main, ReExec\nexample\n");
+    });
+}
+
 // So that there is a template in that.
 offshoot::early!();
 
