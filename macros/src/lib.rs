@@ -33,7 +33,8 @@ pub fn setup(options: TokenStream, item: TokenStream) -> TokenStream {
 /// Opts in: a template of the program is forked before `main`.
 ///
 /// Goes on `fn main`, above or below `#[tokio::main]` and its like. In the template
-/// `main` is never entered; in unit tests of the binary nothing is forked.
+/// `main` is never entered; in unit tests of the binary nothing is forked, nor for a `main`
+/// in a module, as doc tests have it: processes are made by the re-exec road there.
 /// `crate = path` says where `offshoot` is.
 #[proc_macro_attribute]
 pub fn main(options: TokenStream, item: TokenStream) -> TokenStream {
