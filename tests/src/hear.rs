@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake};
 
-use offshoot::{Call, Fd};
+use offshoot::{Call, Done, Fd};
 
 /// Lines, in order.
 #[derive(Clone, Default)]
@@ -60,6 +60,17 @@ impl Gate {
 pub fn pass(gate: impl AsFd) {
     let gate = gate.as_fd().try_clone_to_owned().expect("there is room for a descriptor");
     let _ = PipeReader::from(gate).read(&mut [0]);
+}
+
+/// Says its number as an event, and answers with it once its gate is open, by a thread of
+/// its own.
+#[offshoot::worker]
+pub fn behind(cx: &offshoot::Context<u64>, done: Done<u64>, gate: Fd, n: u64) {
+    cx.event(&n);
+    std::thread::spawn(move || {
+        pass(gate);
+        done.complete(n);
+    });
 }
 
 /// A pipe, of which the writing end is for a worker.

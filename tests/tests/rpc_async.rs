@@ -4,8 +4,8 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use offshoot::{Context, Done, Fd, Process, RunArgs};
-use offshoot_tests::hear::{Gate, Log, pass};
+use offshoot::{Context, Done, Process, RunArgs};
+use offshoot_tests::hear::{Gate, Log, behind, pass};
 use offshoot_tests::{DEADLINE, within};
 use serde::{Deserialize, Serialize};
 
@@ -152,16 +152,6 @@ fn example_2_of_the_seed() {
             "job 3 finished",
         ];
         assert_eq!(log.lines(), order);
-    });
-}
-
-/// Answers once its gate is open, by a thread of its own.
-#[offshoot::worker]
-fn behind(cx: &Context<u64>, done: Done<u64>, gate: Fd, n: u64) {
-    cx.event(&n);
-    thread::spawn(move || {
-        pass(gate);
-        done.complete(n);
     });
 }
 

@@ -5,20 +5,10 @@ use std::thread;
 use std::time::Duration;
 
 use offshoot::{Call, Context, Done, Error, Fd, Process};
-use offshoot_tests::hear::{Gate, new_pipe, pass, rest_of};
+use offshoot_tests::hear::{Gate, behind, new_pipe, pass, rest_of};
 use offshoot_tests::{DEADLINE, within};
 
 offshoot::early!();
-
-/// Answers once its gate is open, by a thread of its own.
-#[offshoot::worker]
-fn behind(cx: &Context<u64>, done: Done<u64>, gate: Fd, n: u64) {
-    cx.event(&n);
-    thread::spawn(move || {
-        pass(gate);
-        done.complete(n);
-    });
-}
 
 /// Works until nobody wants the result any more, then says so on the pipe.
 #[offshoot::worker]

@@ -8,21 +8,11 @@ use std::thread;
 use std::time::Duration;
 
 use offshoot::{Context, Done, Fd, Process, RunArgs};
-use offshoot_tests::hear::{Gate, new_pipe, pass, rest_of};
+use offshoot_tests::hear::{Gate, behind, new_pipe, pass, rest_of};
 use offshoot_tests::program::{Watched, signal_of};
 use offshoot_tests::{DEADLINE, within};
 
 offshoot::early!();
-
-/// Answers once its gate is open, by a thread of its own.
-#[offshoot::worker]
-fn behind(cx: &Context<u64>, done: Done<u64>, gate: Fd, n: u64) {
-    cx.event(&n);
-    thread::spawn(move || {
-        pass(gate);
-        done.complete(n);
-    });
-}
 
 #[test]
 fn all_open_calls_learn_of_the_workers_death() {

@@ -4,22 +4,12 @@
 use std::sync::mpsc::channel;
 use std::thread;
 
-use offshoot::{Context, Done, Fd, Process};
+use offshoot::{Done, Process};
 use offshoot_tests::block_on::{all, block_on};
-use offshoot_tests::hear::{Gate, Log, pass};
+use offshoot_tests::hear::{Gate, Log, behind};
 use offshoot_tests::{DEADLINE, within};
 
 offshoot::early!();
-
-/// Answers once its gate is open, by a thread of its own.
-#[offshoot::worker]
-fn behind(cx: &Context<u64>, done: Done<u64>, gate: Fd, n: u64) {
-    cx.event(&n);
-    thread::spawn(move || {
-        pass(gate);
-        done.complete(n);
-    });
-}
 
 const MANY: usize = 1000;
 
