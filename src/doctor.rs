@@ -75,7 +75,7 @@ fn road_if_usable() -> (Road, String) {
     };
     let early = hook::early_waits() || home::current().is_ok_and(|h| h.has_early());
     match (report.opt_in, report.declined) {
-        (None | Some(OptIn::Elsewhere), _) => {
+        (None, _) => {
             let how = "the program has neither #[offshoot::main] nor offshoot::early!()";
             (Road::ReExec, how.into())
         }

@@ -32,30 +32,28 @@ pub enum OptIn {
     Main,
     /// `offshoot::early!()`.
     Early,
-    /// `#[offshoot::main]` in a module, on what is not the program's `main`: in doc tests,
-    /// many of which are one program. A template would never be caught there, and run the
-    /// program a second time.
-    Elsewhere,
 }
 
 impl OptIn {
-    /// `#[offshoot::main]` in the module of this path: `main` is in the crate's root.
-    pub const fn of_main(module: &str) -> OptIn {
+    /// `#[offshoot::main]` in the module of this path. Only in the crate's root it is on the
+    /// program's `main`. Elsewhere, as in doc tests, many of which are one program, a
+    /// template would never be caught, and run the program a second time.
+    pub const fn of_main(module: &str) -> Option<OptIn> {
         let path = module.as_bytes();
         let mut at = 0;
         while at < path.len() {
             if path[at] == b':' {
-                return OptIn::Elsewhere;
+                return None;
             }
             at += 1;
         }
-        OptIn::Main
+        Some(OptIn::Main)
     }
 }
 
 /// The markers that the program's opt-in puts here; empty without.
 #[linkme::distributed_slice]
-pub static OFFSHOOT_0_OPT_IN: [OptIn];
+pub static OFFSHOOT_0_OPT_IN: [Option<OptIn>];
 
 /// What the hook saw and did, for `doctor`.
 #[derive(Debug)]
@@ -130,8 +128,7 @@ fn refuse_duplicate(name: &str) -> ! {
 }
 
 fn opt_in() -> Option<OptIn> {
-    let here = OFFSHOOT_0_OPT_IN.iter().copied().filter(|o| *o != OptIn::Elsewhere);
-    here.max_by_key(|o| *o == OptIn::Main)
+    OFFSHOOT_0_OPT_IN.iter().copied().flatten().max_by_key(|o| *o == OptIn::Main)
 }
 
 /// Forks the early template. Whether this is that by now, on its way to main: it is to
@@ -203,7 +200,7 @@ pub fn at_main() {
 #[cold]
 fn serve_reexecuted(socket: OwnedFd) {
     let owner = nix::unistd::getppid().as_raw() as u32;
-    let at_main = OFFSHOOT_0_OPT_IN.contains(&OptIn::Main);
+    let at_main = opt_in() == Some(OptIn::Main);
     begin(socket, at_main, owner);
 }
 

@@ -189,8 +189,8 @@ macro_rules! early {
         const _: () = {
             #[$crate::__private_0_1::linkme::distributed_slice($crate::__private_0_1::OPT_IN)]
             #[linkme(crate = $crate::__private_0_1::linkme)]
-            static OFFSHOOT_OPT_IN: $crate::__private_0_1::OptIn =
-                $crate::__private_0_1::OptIn::Early;
+            static OFFSHOOT_OPT_IN: ::core::option::Option<$crate::__private_0_1::OptIn> =
+                ::core::option::Option::Some($crate::__private_0_1::OptIn::Early);
         };
     };
 }

@@ -61,7 +61,7 @@ fn emit(options: &Options, mut function: ItemFn) -> TokenStream {
         const _: () = {
             #[#private::linkme::distributed_slice(#private::OPT_IN)]
             #[linkme(crate = #private::linkme)]
-            static OFFSHOOT_OPT_IN: #private::OptIn =
+            static OFFSHOOT_OPT_IN: ::core::option::Option<#private::OptIn> =
                 #private::OptIn::of_main(::core::module_path!());
         };
     }
