@@ -191,7 +191,9 @@ fn program() -> String {
 
 /// At the top of `main`: a template stays here for good.
 pub fn at_main() {
-    if let Some(template) = lock(&CAUGHT_AT_MAIN).take() {
+    // Taken out first: what it forks must not have the lock, and may come here again.
+    let caught = lock(&CAUGHT_AT_MAIN).take();
+    if let Some(template) = caught {
         log("template caught at the top of main");
         template.serve()
     }
