@@ -214,7 +214,7 @@ impl Home {
 /// Sends a Retire without waiting; whether it is still to be sent.
 fn owes_retire(link: &Link) -> bool {
     let sent = wire::send_retire(link.socket());
-    matches!(sent, Err(e) if e.kind() == std::io::ErrorKind::WouldBlock)
+    matches!(sent, Err(e) if !crate::sys::fdpass::is_end(&e))
 }
 
 /// The sockets that a snapshot of this process must not hold: with a copy left in

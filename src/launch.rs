@@ -5,11 +5,9 @@
 //! reports that too.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io;
 use std::ops::Range;
-use std::os::fd::{AsFd, OwnedFd};
-
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::os::fd::OwnedFd;
 
 use crate::entry;
 use crate::start::Start;
@@ -20,8 +18,10 @@ use crate::sys::{collapse, fds, settings, signal, title};
 use crate::template::Template;
 use crate::wire::{self, Bytes, End, Failure, Next, Parts, Reply, Stage, Step, Steps};
 use steps::c_string;
+use tell::tell;
 
 mod steps;
+mod tell;
 
 /// Goes on as the process that `fork` describes. Returns if that is to serve: then
 /// `template` has become it.
@@ -224,23 +224,4 @@ fn malformed(why: wire::Malformed) -> Failure {
         return Failure::new(Stage::Fork, libc::ENOMEM, "taking in what was sent to the process");
     }
     Failure::new(Stage::Protocol, 0, why.0)
-}
-
-/// Sends a reply from the child itself. A parent that does not read delays only
-/// this child, and not for ever.
-fn tell(control: &OwnedFd, id: u64, reply: &Reply) {
-    const PATIENCE_MS: u16 = 10_000;
-    let datagram = reply.encode(id);
-    loop {
-        match fdpass::send(control, &[IoSlice::new(&datagram)], &[], false) {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                let mut room = [PollFd::new(control.as_fd(), PollFlags::POLLOUT)];
-                match poll(&mut room, PollTimeout::from(PATIENCE_MS)) {
-                    Ok(n) if n > 0 => {}
-                    _ => return,
-                }
-            }
-            _ => return,
-        }
-    }
 }

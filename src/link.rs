@@ -12,6 +12,7 @@ use crate::error::{Error, Kind};
 use crate::home::Home;
 use crate::lead::{Lead, Seat};
 use crate::slot::{Asked, Loss, Slot, State};
+use crate::sys::fdpass;
 
 mod read;
 
@@ -123,14 +124,12 @@ impl Link {
         }
         send(self.socket(), id).map_err(|e| {
             self.slots().open.remove(&id);
-            match e.raw_os_error() {
-                Some(libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN) => {
-                    // What it said before it died is still to be read.
-                    self.drain();
-                    RequestError::Lost(Loss::Gone)
-                }
-                _ => RequestError::Io(e),
+            if !fdpass::is_end(&e) {
+                return RequestError::Io(e);
             }
+            // What it said before it died is still to be read.
+            self.drain();
+            RequestError::Lost(Loss::Gone)
         })?;
         Ok((id, slot))
     }

@@ -74,7 +74,7 @@ impl Inner {
     pub(crate) fn settle(&mut self) -> Result<(), Error> {
         self.queue.check()?;
         let (near, far) = with_room(fdpass::template_pair)?;
-        let sent = self.send(&End::Serve, &far)?;
+        let sent = self.send(&End::Serve, &far, self.queue.has_setup())?;
         let home = sent.link.home;
         let readiness = self.queue.has_setup().then_some((sent.link, sent.slot));
         let link = Link::new(home, near, None, readiness);
@@ -101,7 +101,14 @@ impl Inner {
         }
     }
 
-    pub(crate) fn send(&self, end: &End<'_>, far: &OwnedFd) -> Result<Sent, Error> {
+    /// `tell_ready`: somebody will wait until its steps are done. It waits for that one to read
+    /// it.
+    pub(crate) fn send(
+        &self,
+        end: &End<'_>,
+        far: &OwnedFd,
+        tell_ready: bool,
+    ) -> Result<Sent, Error> {
         let mut tries = 0;
         loop {
             tries += 1;
@@ -111,7 +118,7 @@ impl Inner {
             };
             link.check_owner()?;
             link.wait_ready()?;
-            let error = match self.send_to(&link, end, far) {
+            let error = match self.send_to(&link, end, far, tell_ready) {
                 Ok((id, slot)) => {
                     link.home.sweep_some();
                     return Ok(Sent { link, id, slot });
@@ -134,9 +141,9 @@ impl Inner {
         link: &Link,
         end: &End<'_>,
         far: &OwnedFd,
+        tell_ready: bool,
     ) -> Result<(u64, Arc<Slot>), RequestError> {
         let fds = self.queue.fds();
-        let tell_ready = self.queue.has_setup();
         link.request(Asked::Process, |socket, id| {
             wire::send_fork(socket, id, self.queue.steps(), end, far.as_fd(), &fds, tell_ready)
         })

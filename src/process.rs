@@ -176,7 +176,7 @@ impl Process {
             privilege::check(name, &inner.queue)?;
         }
         let (near, far) = with_room(fdpass::stream_pair)?;
-        let sent = inner.send(end, &far)?;
+        let sent = inner.send(end, &far, inner.queue.has_setup())?;
         if inner.queue.has_setup() {
             sent.link.await_ready(&sent.slot)?;
         }
@@ -198,7 +198,8 @@ impl Process {
         let inner = self.inner.into_inner().unwrap_or_else(|e| e.into_inner());
         inner.queue.check()?;
         let (near, far) = with_room(fdpass::template_pair)?;
-        inner.send(&End::Serve, &far)?;
+        // Nobody here waits for it.
+        inner.send(&End::Serve, &far, false)?;
         Ok(near)
     }
 
@@ -215,7 +216,7 @@ impl Process {
         };
         let inner = Inner { base, queue: Queue::default(), recipe: crate::make::Recipe::Lost };
         let (near, far) = with_room(fdpass::template_pair)?;
-        let sent = inner.send(&End::Serve, &far)?;
+        let sent = inner.send(&End::Serve, &far, false)?;
         Ok(Child::new(sent.link, sent.id, sent.slot, UnixStream::from(near)))
     }
 

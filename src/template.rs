@@ -22,7 +22,7 @@ use crate::sys::signal::{self, Ends};
 use crate::sys::{pidfd, title, wait};
 use crate::wire::{self, Encoded, Failure, MAX_DATAGRAM, Reply, Request, Stage};
 
-mod outbox;
+pub(crate) mod outbox;
 
 pub(crate) struct Template {
     /// There until an entry takes the process over.
@@ -46,6 +46,8 @@ pub(crate) struct Template {
     /// once made, would be the same in all forks.)
     children: Vec<(i32, u64)>,
     outbox: VecDeque<Encoded>,
+    /// When the outbox is to be tried again, in milliseconds; 0: when there is room.
+    again_in: u16,
     retired: bool,
     ends: Option<Ends>,
     // Allocated after `children` and in this order: what is written to of the three, for
@@ -75,6 +77,7 @@ impl Template {
             title: ["offshoot: ".to_owned(), format!("{OF}{owner}")],
             children: Vec::with_capacity(ROOM),
             outbox: VecDeque::new(),
+            again_in: 0,
             retired: false,
             ends: None,
             fds: Vec::with_capacity(ROOM),
@@ -96,7 +99,8 @@ impl Template {
                 exit_now(0);
             }
             let ends = self.ends.as_ref().expect("only a process that runs is without");
-            let (readable, ended) = ends.pause(self.control(), !self.outbox.is_empty());
+            let (room, again_in) = self.undelivered();
+            let (readable, ended) = ends.pause(self.control(), room, again_in);
             if ended {
                 self.reap();
             }
@@ -158,7 +162,9 @@ impl Template {
         let bytes = &self.buffer[..datagram.len];
         let id = wire::id_of(bytes);
         if datagram.fds_lost {
-            let lost = Failure::new(Stage::Fork, libc::EMFILE, "receiving descriptors");
+            let most = crate::sys::fds::open_limit();
+            let what = format!("receiving descriptors, at a limit of {most} open files");
+            let lost = Failure::new(Stage::Fork, libc::EMFILE, what);
             return self.reply(id, &Reply::Failed(lost));
         }
         if datagram.truncated {
@@ -232,6 +238,7 @@ impl Template {
                 self.children.clear();
                 if !self.outbox.is_empty() {
                     self.outbox.clear();
+                    self.again_in = 0;
                 }
                 self.retired = false;
             }

@@ -160,6 +160,11 @@ pub(crate) fn send_bytes(socket: impl AsFd, bytes: &[u8], wait: bool) -> io::Res
     }
 }
 
+/// Whether a send failed because nobody can receive at the other end any more.
+pub(crate) fn is_end(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN))
+}
+
 /// Bytes that have arrived, and were not received.
 pub(crate) fn arrived(socket: impl AsFd) -> usize {
     let mut bytes: libc::c_int = 0;

@@ -14,6 +14,9 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 const BLOCKED: [Signal; 5] =
     [Signal::SIGCHLD, Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
 
+/// How often a template looks for itself where it cannot wait.
+const LOOK_EVERY_MS: libc::c_int = 20;
+
 fn set(signal: libc::c_int, handler: libc::sighandler_t) {
     // SAFETY: an all-zero sigaction has an empty mask and no flags; SIG_DFL and
     // SIG_IGN are no functions. The C library refuses the numbers that it keeps for
@@ -100,16 +103,29 @@ impl Ends {
         Ok(Ends(SignalFd::with_flags(&ends, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
     }
 
-    /// Waits until `socket` can be read (or written, if `write`), or children end.
-    /// Whether they have: each such answer has to be followed by reaping all of them.
-    pub(crate) fn pause(&self, socket: &OwnedFd, write: bool) -> (bool, bool) {
+    /// Waits until `socket` can be read (or written, if `write`), or children end, or so many
+    /// milliseconds have passed. Whether to read, and whether children have ended: each such
+    /// answer has to be followed by reaping all of them.
+    pub(crate) fn pause(
+        &self,
+        socket: &OwnedFd,
+        write: bool,
+        at_most: Option<u16>,
+    ) -> (bool, bool) {
         let events = libc::POLLIN | if write { libc::POLLOUT } else { 0 };
         let mut polled = [
             libc::pollfd { fd: socket.as_raw_fd(), events, revents: 0 },
             libc::pollfd { fd: self.0.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 },
         ];
-        // SAFETY: two pollfds; no timeout.
-        unsafe { libc::poll(polled.as_mut_ptr(), 2, -1) };
+        // SAFETY: two pollfds.
+        let done = unsafe { libc::poll(polled.as_mut_ptr(), 2, at_most.map_or(-1, i32::from)) };
+        if done < 0 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            // EINVAL, under a limit of fewer open files than two: then both are looked at now
+            // and then. Descriptors cannot be received any more, but whoever asks is to hear so.
+            // SAFETY: no pollfds.
+            unsafe { libc::poll(std::ptr::null_mut(), 0, LOOK_EVERY_MS) };
+            polled.iter_mut().for_each(|p| p.revents = libc::POLLIN);
+        }
         let ended = polled[1].revents != 0;
         if ended {
             // Takes the pending signal away; what it says may be out of date.
