@@ -68,7 +68,7 @@ impl Home {
     /// which the library is used.
     fn new() -> Result<&'static Home, Error> {
         let (early, owner) = match hook::take_early() {
-            Some((socket, owner)) => (Some(socket), owner),
+            Some((socket, owner, claim)) => (Some((socket, claim)), owner),
             None => (None, Owner::new().map_err(Error::system("mapping a page"))?),
         };
         let home: &'static Home = Box::leak(Box::new(Home {
@@ -79,8 +79,12 @@ impl Home {
             links: Mutex::default(),
             hub: Mutex::new(None),
         }));
-        if let Some(socket) = early {
-            *lock(&home.default) = Some(Link::new(home, socket, None, None));
+        if let Some((socket, claim)) = early {
+            let link = Link::new(home, socket, None, None);
+            if claim == Claim::TakenOver {
+                link.adopt();
+            }
+            *lock(&home.default) = Some(link);
         }
         Ok(home)
     }

@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use crate::error::{Error, Kind};
-use crate::owner::Owner;
+use crate::owner::{Claim, Owner};
 use crate::sys::fork::{self, Forked};
 use crate::sys::{fdpass, fds, image, init, origin, signal, stack, title};
 use crate::template::Template;
@@ -207,11 +207,11 @@ fn serve_reexecuted(socket: OwnedFd) {
 }
 
 /// Hands out the early template, once, to the first who asks in the process that
-/// owns it.
-pub(crate) fn take_early() -> Option<(OwnedFd, Owner)> {
+/// owns it, or takes it over by this.
+pub(crate) fn take_early() -> Option<(OwnedFd, Owner, Claim)> {
     let mut early = lock(&EARLY);
-    early.as_ref()?.owner.claim(Duration::ZERO).ok()?;
-    early.take().map(|e| (e.socket, e.owner))
+    let claim = early.as_ref()?.owner.claim(Duration::ZERO).ok()?;
+    early.take().map(|e| (e.socket, e.owner, claim))
 }
 
 /// An error where this library cannot work at all.

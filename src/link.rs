@@ -12,7 +12,8 @@ use crate::error::{Error, Kind};
 use crate::home::Home;
 use crate::lead::{Lead, Seat};
 use crate::slot::{Asked, Loss, Slot, State};
-use crate::sys::fdpass;
+use crate::sys::{fdpass, fds};
+use crate::wire;
 
 mod read;
 
@@ -36,6 +37,8 @@ pub(crate) struct Link {
     hub_key: AtomicU64,
     watched: AtomicBool,
     armed: AtomicBool,
+    /// The template still has the streams of the process that this one has taken it over from.
+    owes_streams: AtomicBool,
 }
 
 #[derive(Default)]
@@ -63,6 +66,7 @@ impl Link {
             hub_key: AtomicU64::new(0),
             watched: AtomicBool::new(false),
             armed: AtomicBool::new(false),
+            owes_streams: AtomicBool::new(false),
         });
         home.remember(&link);
         link
@@ -113,6 +117,9 @@ impl Link {
         if self.unread.fetch_add(1, Ordering::Relaxed) >= LOOK_EVERY {
             self.drain();
         }
+        if self.owes_streams.load(Ordering::Relaxed) {
+            self.pass_streams();
+        }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let slot = Arc::new(Slot::new(asked));
         {
@@ -148,6 +155,13 @@ impl Link {
             None => s.failure().map(Err),
         })
         .expect("without a deadline there is a result")
+    }
+
+    /// Gives the template our standard streams, or owes them until there is room.
+    pub(super) fn pass_streams(&self) {
+        let passed = fds::stdio().and_then(|streams| wire::send_streams(&self.socket, &streams));
+        let owed = matches!(passed, Err(e) if !fdpass::is_end(&e));
+        self.owes_streams.store(owed, Ordering::Relaxed);
     }
 
     /// Nobody waits for this process any more.

@@ -21,8 +21,10 @@ use crate::sys::ids::Ids;
 use crate::sys::signal::{self, Ends};
 use crate::sys::{pidfd, title, wait};
 use crate::wire::{self, Encoded, Failure, MAX_DATAGRAM, Reply, Request, Stage};
+use streams::Streams;
 
 pub(crate) mod outbox;
+mod streams;
 
 pub(crate) struct Template {
     /// There until an entry takes the process over.
@@ -39,6 +41,7 @@ pub(crate) struct Template {
     /// A setup function has run in this process, or in one that it was forked from.
     pub(crate) user_code: bool,
     pub(crate) huge_pages: bool,
+    pub(crate) streams: Streams,
     /// What titles are made of: how they begin, and ` of ` the program that all of this belongs
     /// to. Strings here, since a constant lies on a page that a new process does not have yet.
     title: [String; 2],
@@ -66,6 +69,7 @@ impl Template {
     /// `owner` is the program that all of this belongs to, as titles show it.
     pub(crate) fn new(control: OwnedFd, owner: &str) -> Template {
         Template {
+            streams: Streams::of_maker(&control),
             control: Some(control),
             pid: std::process::id() as i32,
             ids: Ids::own(),
@@ -100,11 +104,20 @@ impl Template {
             }
             let ends = self.ends.as_ref().expect("only a process that runs is without");
             let (room, again_in) = self.undelivered();
-            let (readable, ended) = ends.pause(self.control(), room, again_in);
-            if ended {
+            let owner = self.streams.owner();
+            let woken = ends.pause(self.control(), owner, room, again_in);
+            if woken.ended {
                 self.reap();
             }
-            if readable {
+            if woken.orphaned && !woken.readable {
+                // Not at the end of the socket, so there is a daemon. One that is detached
+                // may be somebody else's by now.
+                match self.death_signal {
+                    0 => self.streams.forget_owner(),
+                    _ => self.streams.let_go(),
+                }
+            }
+            if woken.readable {
                 match self.receive() {
                     Ok(Some(datagram)) => {
                         self.handle(&datagram);
@@ -141,6 +154,7 @@ impl Template {
     pub(crate) fn stop_serving(&mut self) {
         self.control = None;
         self.ends = None;
+        self.streams.forget_owner();
     }
 
     pub(crate) fn control(&self) -> &OwnedFd {
@@ -214,6 +228,10 @@ impl Template {
                 self.reply(id, &Reply::Done(if allowed { 0 } else { libc::EPERM }));
             }
             Request::Retire => self.retired = true,
+            Request::Streams => {
+                let trusted = self.ids.serves(asker);
+                self.streams.take_over(self.fds.drain(..), asker, trusted);
+            }
         }
     }
 

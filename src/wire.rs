@@ -18,6 +18,7 @@
 //! Pid         id of the process
 //! Privileged  names of entries
 //! Retire
+//! Streams                                0, 1 and 2 of a daemon that has taken over
 //!
 //! reply       body
 //! Ready                                  its steps are done (only if asked for)
@@ -78,6 +79,7 @@ const PIDFD: u8 = 3;
 const PID: u8 = 4;
 const PRIVILEGED: u8 = 5;
 const RETIRE: u8 = 6;
+const STREAMS: u8 = 7;
 const READY: u8 = 129;
 const FAILED: u8 = 130;
 const EXITED: u8 = 131;
@@ -225,6 +227,12 @@ pub(crate) fn send_privileged(socket: impl AsFd, id: u64, names: &[&str]) -> io:
 /// and the end of the connection says the same, less gently.
 pub(crate) fn send_retire(socket: impl AsFd) -> io::Result<()> {
     send_plain(socket, RETIRE, 0, &[], false)
+}
+
+/// Never waits, as nobody waits for the answer: there is none.
+pub(crate) fn send_streams(socket: impl AsFd, streams: &[OwnedFd; 3]) -> io::Result<()> {
+    let h = header(STREAMS, 0, streams.len(), 0, 0);
+    fdpass::send(socket, &[IoSlice::new(&h)], &streams.each_ref().map(|fd| fd.as_fd()), false)
 }
 
 fn send_plain(s: impl AsFd, kind: u8, id: u64, body: &[&[u8]], wait: bool) -> io::Result<()> {

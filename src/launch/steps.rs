@@ -12,6 +12,7 @@ use crate::start::Args;
 use crate::sys::fork::{die_with_parent, flush_stdio};
 use crate::sys::ids::{self, Ids};
 use crate::sys::{fds, settings, signal};
+use crate::template::Template;
 use crate::wire::{self, Bytes, Failure, Stage, Step};
 use crate::{entry, start};
 
@@ -33,6 +34,7 @@ impl Launch<'_> {
             Step::Stdio(n) => {
                 let fd = self.fd()?;
                 config(format_args!("standard stream {n}"), fds::onto_stdio(fd, i32::from(n)))?;
+                self.template.streams.set(n);
             }
             Step::Env { key, value } => {
                 let set =
@@ -106,8 +108,9 @@ impl Launch<'_> {
             entry::find_setup(name.as_bytes()).map_err(|e| Failure::new(Stage::Entry, 0, e))?;
         self.template.user_code = true;
         signal::begin_setup();
-        let queued = &mut self.template.queued;
-        let done = start::lending(queued, || entry::run_setup(setup, Args::new(args)));
+        let Template { queued, streams, .. } = &mut *self.template;
+        let done = streams
+            .changed_by(|| start::lending(queued, || entry::run_setup(setup, Args::new(args))));
         flush_stdio();
         done.map_err(|message| Failure::new(Stage::Setup, 0, format_args!("{name}: {message}")))
     }

@@ -129,6 +129,7 @@ impl Link {
         self.watched.store(false, Ordering::Release);
         self.hub_key.store(0, Ordering::Release);
         self.armed.store(false, Ordering::Release);
+        self.pass_streams();
     }
 }
 

@@ -105,6 +105,39 @@ pub(crate) fn onto_stdio(fd: OwnedFd, target: RawFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Which file a descriptor refers to, as far as fstat(2) tells: device and inode.
+pub(crate) type FileId = (u64, u64, u64);
+
+#[allow(clippy::unnecessary_cast, reason = "of other types elsewhere")]
+pub(crate) fn file_id(fd: impl AsFd) -> Option<FileId> {
+    let stat = nix::sys::stat::fstat(fd).ok()?;
+    Some((stat.st_dev as u64, stat.st_ino as u64, stat.st_rdev as u64))
+}
+
+/// What 0, 1 and 2 are.
+pub(crate) fn stdio_files() -> [Option<FileId>; 3] {
+    [file_id(io::stdin()), file_id(io::stdout()), file_id(io::stderr())]
+}
+
+/// Copies of 0, 1 and 2, of /dev/null where one is closed.
+pub(crate) fn stdio() -> io::Result<[OwnedFd; 3]> {
+    let or_null = |copy: io::Result<OwnedFd>| match copy {
+        Err(e) if e.raw_os_error() == Some(libc::EBADF) => null(),
+        copy => copy,
+    };
+    Ok([
+        or_null(above(io::stdin().as_fd(), 3))?,
+        or_null(above(io::stdout().as_fd(), 3))?,
+        or_null(above(io::stderr().as_fd(), 3))?,
+    ])
+}
+
+/// /dev/null, at none of 0 to 2.
+pub(crate) fn null() -> io::Result<OwnedFd> {
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+    above_stdio(null.into())
+}
+
 /// Places `fds` at 3, 4, … without close-on-exec, for a program that is about to
 /// be executed; `aside` are moved out of the way and stay close-on-exec.
 pub(crate) fn place_for_exec(fds: Vec<OwnedFd>, aside: &mut [&mut OwnedFd]) -> io::Result<()> {

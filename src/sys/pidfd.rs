@@ -28,6 +28,12 @@ pub(crate) fn gone(pid: i32, patience: Duration) -> bool {
     matches!(poll(&mut polled, timeout), Ok(n) if n > 0)
 }
 
+/// Whether the process behind `fd` has ended.
+pub(crate) fn has_ended(fd: impl AsFd) -> bool {
+    let mut polled = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    matches!(poll(&mut polled, PollTimeout::ZERO), Ok(n) if n > 0)
+}
+
 fn gone_by_proc(pid: i32) -> bool {
     // SAFETY: signal 0 only asks.
     if unsafe { libc::kill(pid, 0) } != 0 {

@@ -103,36 +103,54 @@ impl Ends {
         Ok(Ends(SignalFd::with_flags(&ends, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
     }
 
-    /// Waits until `socket` can be read (or written, if `write`), or children end, or so many
-    /// milliseconds have passed. Whether to read, and whether children have ended: each such
-    /// answer has to be followed by reaping all of them.
+    /// Waits until `socket` can be read (or written, if `write`), or children end, or the
+    /// process `owner` ends, or so many milliseconds have passed.
     pub(crate) fn pause(
         &self,
         socket: &OwnedFd,
+        owner: Option<&OwnedFd>,
         write: bool,
         at_most: Option<u16>,
-    ) -> (bool, bool) {
-        let events = libc::POLLIN | if write { libc::POLLOUT } else { 0 };
+    ) -> Woken {
+        let for_reading = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+        // Looked at in this order: where the owner's end is also that of the socket, who is
+        // told of the one sees the other.
         let mut polled = [
-            libc::pollfd { fd: socket.as_raw_fd(), events, revents: 0 },
-            libc::pollfd { fd: self.0.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 },
+            for_reading(owner.map_or(-1, |fd| fd.as_raw_fd())),
+            for_reading(socket.as_raw_fd()),
+            for_reading(self.0.as_fd().as_raw_fd()),
         ];
-        // SAFETY: two pollfds.
-        let done = unsafe { libc::poll(polled.as_mut_ptr(), 2, at_most.map_or(-1, i32::from)) };
+        if write {
+            polled[1].events |= libc::POLLOUT;
+        }
+        let used = if owner.is_some() { &mut polled[..] } else { &mut polled[1..] };
+        let (start, count) = (used.as_mut_ptr(), used.len() as libc::nfds_t);
+        // SAFETY: so many pollfds.
+        let done = unsafe { libc::poll(start, count, at_most.map_or(-1, i32::from)) };
         if done < 0 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
-            // EINVAL, under a limit of fewer open files than two: then both are looked at now
+            // EINVAL, under a limit of fewer open files than these: then they are looked at now
             // and then. Descriptors cannot be received any more, but whoever asks is to hear so.
             // SAFETY: no pollfds.
             unsafe { libc::poll(std::ptr::null_mut(), 0, LOOK_EVERY_MS) };
-            polled.iter_mut().for_each(|p| p.revents = libc::POLLIN);
+            polled[1..].iter_mut().for_each(|p| p.revents = libc::POLLIN);
         }
-        let ended = polled[1].revents != 0;
+        let [orphaned, readable, ended] = polled.map(|p| p.revents != 0);
         if ended {
             // Takes the pending signal away; what it says may be out of date.
             let _ = self.0.read_signal();
         }
-        (polled[0].revents != 0, ended)
+        Woken { readable, ended, orphaned }
     }
+}
+
+/// What has ended a pause.
+pub(crate) struct Woken {
+    /// Or there is room to write.
+    pub(crate) readable: bool,
+    /// Children have ended: all of them have to be reaped.
+    pub(crate) ended: bool,
+    /// The owner has ended.
+    pub(crate) orphaned: bool,
 }
 
 /// Whether kill(2) can be given this number.

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use super::step::{self, Reader};
 use super::{
     FORK, Failure, HEADER, IN_FILE, IN_PARCEL, MAX_QUEUED_FDS, Malformed, PID, PIDFD, PRIVILEGED,
-    RETIRE, SIGNAL, Stage, Steps, TELL_READY, id_of,
+    RETIRE, SIGNAL, STREAMS, Stage, Steps, TELL_READY, id_of,
 };
 use crate::sys::fdpass;
 
@@ -17,11 +17,26 @@ use crate::sys::fdpass;
 #[derive(Debug)]
 pub(crate) enum Request {
     Fork(Fork),
-    Signal { id: u64, signal: i32, process: u64 },
-    Pidfd { id: u64, process: u64 },
-    Pid { id: u64, process: u64 },
-    Privileged { id: u64, names: Vec<String> },
+    Signal {
+        id: u64,
+        signal: i32,
+        process: u64,
+    },
+    Pidfd {
+        id: u64,
+        process: u64,
+    },
+    Pid {
+        id: u64,
+        process: u64,
+    },
+    Privileged {
+        id: u64,
+        names: Vec<String>,
+    },
     Retire,
+    /// Its descriptors are those of the datagram.
+    Streams,
 }
 
 /// What is in a Fork; its descriptors are those of the datagram, in this order:
@@ -119,7 +134,10 @@ impl Request {
         if h[0] == FORK {
             return Request::fork(h, body, attached, id);
         }
-        if attached != 0 || h[1] != 0 {
+        if h[0] == STREAMS && attached != 3 {
+            return Err(Malformed("other than three standard streams"));
+        }
+        if (attached != 0 && h[0] != STREAMS) || h[1] != 0 {
             return Err(Malformed("descriptors or flags where none belong"));
         }
         let request = match h[0] {
@@ -134,6 +152,7 @@ impl Request {
                 Request::Privileged { id, names }
             }
             RETIRE => Request::Retire,
+            STREAMS => Request::Streams,
             _ => return Err(Malformed("an unknown kind of message")),
         };
         if r.is_empty() { Ok(request) } else { Err(Malformed("bytes left over")) }

@@ -159,7 +159,7 @@ fn requests_that_lie_are_refused() {
     let mut rng = Rng(5);
     let mut accepted = 0;
     for _ in 0..100_000 {
-        let kind = [FORK, SIGNAL, PIDFD, PID, PRIVILEGED, RETIRE, 0, 99][rng.below(8)];
+        let kind = [FORK, SIGNAL, PIDFD, PID, PRIVILEGED, RETIRE, STREAMS, 0, 99][rng.below(9)];
         let attached = [0, 1, 2, 3, 4, 253][rng.below(6)];
         let queued = [0, 1, 2, 300, MAX_QUEUED_FDS, MAX_QUEUED_FDS + 1][rng.below(6)];
         let flags = if rng.below(9) == 0 { rng.any() as u8 } else { rng.below(8) as u8 };
@@ -182,6 +182,7 @@ fn requests_that_lie_are_refused() {
             Request::Pid { .. } | Request::Pidfd { .. } => {
                 assert_eq!((attached, flags, len), (0, 0, 8));
             }
+            Request::Streams => assert_eq!((attached, flags, len), (3, 0, 0)),
             Request::Retire => assert_eq!((attached, flags, len), (0, 0, 0)),
             Request::Privileged { .. } => assert_eq!((attached, flags), (0, 0)),
         }

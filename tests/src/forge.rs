@@ -13,8 +13,8 @@ use nix::sys::socket::{
     sendmsg, socketpair,
 };
 
-/// Kinds of requests: Fork, Signal, Pidfd, Pid, Privileged, Retire.
-pub const REQUESTS: [u8; 6] = [1, 2, 3, 4, 5, 6];
+/// Kinds of requests: Fork, Signal, Pidfd, Pid, Privileged, Retire, Streams.
+pub const REQUESTS: [u8; 7] = [1, 2, 3, 4, 5, 6, 7];
 /// Kinds of replies: Ready, Failed, Exited, PidIs, PidfdIs, Done.
 pub const REPLIES: [u8; 6] = [129, 130, 131, 132, 133, 134];
 /// Flags of a Fork: its body is in a memory file.

@@ -102,9 +102,27 @@ impl Program {
         assert!(status.success(), "{status}");
     }
 
-    /// What else is written to its output, until the last process that has it is gone:
+    /// What else is written to its output, until nobody has that any more.
+    pub fn output_ends(&mut self) -> String {
+        self.rest(crate::DEADLINE)
+    }
+
+    /// What else is written to its output, until the last of its processes is gone:
     /// fails, naming them, if there still are some after `limit`.
     pub fn nobody_left(&mut self, limit: Duration) -> String {
+        let rest = self.rest(limit);
+        let _ = self.child.wait();
+        // The templates of a daemon have let go of its output before they end.
+        let start = std::time::Instant::now();
+        while !self.pids().is_empty() {
+            let left = self.processes();
+            assert!(start.elapsed() < limit, "without its output, but still there: {left:?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        rest
+    }
+
+    fn rest(&mut self, limit: Duration) -> String {
         let mut output = self.output.take().expect("it is read to its end once");
         let (sender, receiver) = std::sync::mpsc::channel();
         let reader = std::thread::spawn(move || {
@@ -116,11 +134,7 @@ impl Program {
         if receiver.recv_timeout(limit).is_err() {
             panic!("still there after {limit:?}: {:?}", self.processes());
         }
-        let rest = reader.join().expect("reading does not panic").expect("its output is text");
-        let _ = self.child.wait();
-        let left = self.processes();
-        assert!(left.is_empty(), "without its output, but still there: {left:?}");
-        rest
+        reader.join().expect("reading does not panic").expect("its output is text")
     }
 
     /// Its processes, as `pid name state`, zombies excepted.

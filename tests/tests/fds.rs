@@ -80,14 +80,16 @@ fn exact(program: &str, early: bool) {
             let right = format!("sent={sent} extra=[] missing=[] inheritable=[] std={std}");
             assert!(line.ends_with(&right), "closed {closed:?}, open {open:?}: {line}");
         }
-        // What a template reads the ends of children from, its control socket, and what waits
-        // there for the forks.
+        // What a template reads the ends of children from, what stands for the program, its
+        // control socket, and what waits there for the forks.
+        let own = if offshoot::doctor().pidfd { "signalfd pidfd" } else { "signalfd" };
+        let own = own.replace("signalfd", "anon_inode:[signalfd]");
         assert_eq!(
             others,
             [
-                "executed 0 1 2 3 4 ",
-                "template anon_inode:[signalfd] socket",
-                "template with one queued /dev/zero anon_inode:[signalfd] socket"
+                "executed 0 1 2 3 4 ".to_owned(),
+                format!("template {own} socket"),
+                format!("template with one queued /dev/zero {own} socket")
             ],
             "closed {closed:?}, open {open:?}"
         );

@@ -3,6 +3,7 @@
 
 mod daemon;
 mod daemon_calls;
+mod daemon_streams;
 mod death;
 mod kills;
 mod privileges;
@@ -26,6 +27,7 @@ pub(crate) fn play() {
     let all = [
         daemon::SCENES,
         daemon_calls::SCENES,
+        daemon_streams::SCENES,
         death::SCENES,
         kills::SCENES,
         privileges::SCENES,

@@ -72,6 +72,17 @@ fn each_kind_of_lie_is_told_by_its_name() {
             "none belong",
         );
         check(Message { kind: REQUESTS[5], flags: 1, ..Message::default() }, "none belong");
+        let streams = |count: usize| Message {
+            kind: REQUESTS[6],
+            fds: (0..count).map(|_| null()).collect(),
+            ..Message::default()
+        };
+        for count in [0, 1, 2, 4, 250] {
+            check(streams(count), "three standard streams");
+        }
+        check(Message { flags: 1, ..streams(3) }, "none belong");
+        check(Message { body: vec![0], ..streams(3) }, "left over");
+        check(Message { attached: Some(3), ..streams(2) }, "other descriptors than it says");
         check(with(|m| m.attached = Some(7)), "other descriptors than it says");
         check(with(|m| m.attached = Some(0)), "other descriptors than it says");
         check(with(|m| m.fds.clear()), "a descriptor is missing");
@@ -162,6 +173,22 @@ fn a_parcel_with_other_contents_is_refused() {
             assert!(said.contains(expected), "{said:?} is not about {expected:?}");
         }
         drop(kept);
+        victim.assert_well();
+    });
+}
+
+#[test]
+fn a_template_keeps_its_streams_while_the_program_runs() {
+    within(DEADLINE, || {
+        let mut victim = Victim::new();
+        let pid = victim.pid;
+        let streams = || [0, 1, 2].map(|n| std::fs::read_link(format!("/proc/{pid}/fd/{n}")));
+        let before = streams().map(Result::unwrap);
+        let fds = (0..3).map(|_| stream()).collect();
+        Message { kind: REQUESTS[6], fds, ..Message::default() }.send(&victim.raw).unwrap();
+        // It has come to the next by the time it answers that.
+        victim.lie(Message { kind: 77, ..Message::default() });
+        assert_eq!(streams().map(Result::unwrap), before);
         victim.assert_well();
     });
 }

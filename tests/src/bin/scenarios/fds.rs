@@ -95,7 +95,10 @@ fn template_of(child: &Child) -> String {
     let mut others: Vec<_> = fds_of(template)
         .into_iter()
         .filter(|(fd, _)| *fd > 2)
-        .map(|(_, target)| if target.starts_with("socket:") { "socket".to_owned() } else { target })
+        .map(|(_, target)| {
+            let known = ["socket", "pidfd"].into_iter().find(|kind| target.contains(kind));
+            known.map_or(target, str::to_owned)
+        })
         .collect();
     others.sort();
     others.join(" ")
