@@ -78,6 +78,44 @@ fn detached_processes_outlive_a_killed_template() {
     });
 }
 
+/// A process of a snapshot outlives the program, of which everything else ends.
+fn an_heir_has_nothing(scene: &'static [&'static str]) {
+    on_each(&ALL, move |program| {
+        let mut program = Program::play(program, scene);
+        let (mut owners, mut others) = (Vec::new(), Vec::new());
+        let heir = loop {
+            let line = program.expect("at ");
+            let mut words = line.split(' ');
+            let name = words.next().expect("a name");
+            let process = Watched::new(words.next().expect("a pid").parse().expect("a pid"));
+            match name {
+                "owner" => owners.push(process),
+                "template" => others.push(process),
+                _ => break process,
+            }
+        };
+        // The snapshot.
+        others.push(Watched::new(parent_of(heir.pid()).expect("it lives")));
+        owners.iter().for_each(|process| process.signal(Signal::SIGKILL));
+        for process in owners.iter().chain(&others) {
+            assert!(process.gone_within(AT_ONCE), "{:?}", program.processes());
+        }
+        program.go_on();
+        program.expect("done");
+        program.nobody_left(AT_ONCE);
+    });
+}
+
+#[test]
+fn a_process_of_a_snapshot_does_not_inherit_the_programs_templates() {
+    an_heir_has_nothing(&["heir"]);
+}
+
+#[test]
+fn a_process_of_a_forks_snapshot_does_not_inherit_the_programs_templates() {
+    an_heir_has_nothing(&["heir", "fork"]);
+}
+
 #[test]
 fn another_death_signal_is_delivered() {
     on_each(&ALL, |program| {
@@ -137,6 +175,11 @@ fn a_process_that_was_handed_over_is_killed() {
 #[test]
 fn a_re_executed_template_is_killed() {
     each_plays("executed_killed");
+}
+
+#[test]
+fn a_snapshot_is_killed() {
+    each_plays("snapshot_killed");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod death;
 mod kills;
 mod privileges;
 mod roads;
+mod snapshots;
 mod stealing;
 mod terminal;
 mod variables;
@@ -30,6 +31,7 @@ pub(crate) fn play() {
         kills::SCENES,
         privileges::SCENES,
         roads::SCENES,
+        snapshots::SCENES,
         stealing::SCENES,
         terminal::SCENES,
         variables::SCENES,
