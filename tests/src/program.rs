@@ -20,7 +20,7 @@ use crate::{runs, within};
 pub const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// How many processes the scene `tree` announces.
-pub const TREE: usize = 10;
+pub const TREE: usize = 15;
 
 /// Names the environment variable of [`Program`]'s mark.
 const MARK: &str = "OFFSHOOT_TEST_MARK";

@@ -1,5 +1,7 @@
 //! Who dies when somebody is killed, and what is told of it.
 
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 use offshoot_tests::program::{AT_ONCE, Program, TREE, Watched, on_each};
 use offshoot_tests::{output_of, parent_of};
@@ -28,19 +30,24 @@ fn nothing_outlives_a_killed_program() {
         let mut names: Vec<String> = (0..TREE).map(|_| program.expect("at ")).collect();
         names.iter_mut().for_each(|n| n.truncate(n.find(' ').expect("a pid follows")));
         names.sort();
-        let all =
-            "makes_its_own never_ends never_ends read_for_ever spin spin stay stay stay stops";
+        let all = "exec exec makes_its_own never_ends never_ends read_for_ever spin spin spin \
+                   stay stay stay stay stops takes_its_own";
         assert_eq!(names.join(" "), all);
         program.kill();
         program.nobody_left(AT_ONCE);
     });
 }
 
+/// All of the scene's.
+fn detached(program: &mut Program) -> [Watched; 8] {
+    std::array::from_fn(|_| at(program, "answer"))
+}
+
 #[test]
 fn detached_processes_outlive_program_and_template() {
     on_each(&ALL, |program| {
         let mut program = Program::play(program, &["detached"]);
-        let children = [at(&mut program, "answer"), at(&mut program, "answer")];
+        let children = detached(&mut program);
         let templates = children.each_ref().map(|c| Watched::new(parent_of(c.pid()).unwrap()));
         program.kill();
         assert!(templates.iter().all(|t| t.gone_within(AT_ONCE)));
@@ -63,10 +70,13 @@ fn detached_processes_outlive_program_and_template() {
 fn detached_processes_outlive_a_killed_template() {
     on_each(&ALL, |program| {
         let mut program = Program::play(program, &["detached"]);
-        let children = [at(&mut program, "answer"), at(&mut program, "answer")];
-        for child in &children {
-            let template = Watched::new(parent_of(child.pid()).unwrap());
-            template.signal(Signal::SIGKILL);
+        let children = detached(&mut program);
+        let templates = children.each_ref().map(|c| Watched::new(parent_of(c.pid()).unwrap()));
+        for template in &templates {
+            // Some have the same.
+            if !template.gone_within(Duration::ZERO) {
+                template.signal(Signal::SIGKILL);
+            }
             assert!(template.gone_within(AT_ONCE));
         }
         for child in &children {
@@ -119,16 +129,18 @@ fn a_process_of_a_forks_snapshot_does_not_inherit_the_programs_templates() {
 #[test]
 fn another_death_signal_is_delivered() {
     on_each(&ALL, |program| {
-        let mut played = Program::play(program, &["told"]);
-        at(&mut played, "tells");
-        played.kill();
-        assert_eq!(played.nobody_left(AT_ONCE), "told 15\n");
+        for asked_for in ["process", "fork", "fork_of_fork"] {
+            let mut played = Program::play(program, &["told", asked_for]);
+            at(&mut played, "tells");
+            played.kill();
+            assert_eq!(played.nobody_left(AT_ONCE), "told 15\n");
 
-        let mut played = Program::play(program, &["told"]);
-        let child = at(&mut played, "tells");
-        Watched::new(parent_of(child.pid()).unwrap()).signal(Signal::SIGKILL);
-        assert_eq!(played.line(), "told 15");
-        played.succeed();
+            let mut played = Program::play(program, &["told", asked_for]);
+            let child = at(&mut played, "tells");
+            Watched::new(parent_of(child.pid()).unwrap()).signal(Signal::SIGKILL);
+            assert_eq!(played.line(), "told 15");
+            played.succeed();
+        }
     });
 }
 

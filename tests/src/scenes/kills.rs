@@ -58,8 +58,22 @@ fn template_killed(_: &[String]) {
     let fork = prepared.fork().expect("it can be forked");
     let waiter = thread::spawn(move || other.wait());
     let message = running.exited_receiver();
+    // Templates below it, with children.
+    let nested = new().setup(touch, [""; 0]);
+    let inner = nested.fork().expect("it can be forked").setup(touch, [""; 0]);
+    let below = [&nested, &inner].map(|t| t.fork().map(staying).expect("it can be forked"));
+    let gone = below.each_ref().map(|c| (template_of(c), Watched::new(c.id().expect("it runs"))));
     kill(&template);
     assert!(worker.gone_within(AT_ONCE), "workers die with their template");
+    for (template, child) in &gone {
+        assert!(template.gone_within(AT_ONCE), "and so do templates");
+        assert!(child.gone_within(AT_ONCE), "and so do their children");
+    }
+    below.iter().for_each(|child| assert_disconnected(child.wait()));
+    for template in [nested, inner] {
+        assert_disconnected(template.fork().and_then(|p| p.run(stay)));
+        assert_disconnected(template.run(stay));
+    }
     assert_disconnected(waiter.join().expect("it does not panic"));
     assert_disconnected(message.recv().expect("one message comes"));
     assert_disconnected(running.wait());
