@@ -23,9 +23,7 @@ pub(crate) fn gone(pid: i32, patience: Duration) -> bool {
     let Ok(fd) = open(pid) else {
         return gone_by_proc(pid);
     };
-    let mut polled = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
-    let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
-    matches!(poll(&mut polled, timeout), Ok(n) if n > 0)
+    ends_within(fd, PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX))
 }
 
 fn gone_by_proc(pid: i32) -> bool {
@@ -53,13 +51,45 @@ const INFO_EXIT: u64 = 1 << 3;
 const GET_INFO: libc::c_ulong =
     (3 << 30) | ((size_of::<PidfdInfo>() as libc::c_ulong) << 16) | (0xff << 8) | 11;
 
-/// The wait status of the ended process behind `fd`, where the kernel still knows
-/// it although somebody else has reaped it.
-pub(crate) fn exit_status(fd: impl AsFd) -> Option<i32> {
+/// What the kernel says of how a process ended, though somebody else reaps it.
+pub(crate) enum Told {
+    /// The wait status.
+    Status(i32),
+    /// The process still runs, or has not been reaped.
+    NotYet,
+    /// It does not know, or knows of no such question.
+    Never,
+}
+
+/// How the process behind `fd` ended.
+pub(crate) fn status(fd: impl AsFd) -> Told {
+    match ask_status(&fd) {
+        // It may have been reaped between the kernel's look for a status and that for the
+        // process; then there is one now.
+        Told::Never => ask_status(&fd),
+        told => told,
+    }
+}
+
+fn ask_status(fd: impl AsFd) -> Told {
     let mut info = PidfdInfo { mask: INFO_EXIT, ..PidfdInfo::default() };
     // SAFETY: the request carries the size of the struct that it writes.
     let done = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), GET_INFO as _, &mut info) };
-    (done == 0 && info.mask & INFO_EXIT != 0).then_some(info.exit_code)
+    match done {
+        0 if info.mask & INFO_EXIT != 0 => Told::Status(info.exit_code),
+        0 => Told::NotYet,
+        _ => Told::Never,
+    }
+}
+
+/// Whether the process behind `fd` has ended.
+pub(crate) fn has_ended(fd: impl AsFd) -> bool {
+    ends_within(fd, PollTimeout::ZERO)
+}
+
+fn ends_within(fd: impl AsFd, patience: PollTimeout) -> bool {
+    let mut polled = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    matches!(poll(&mut polled, patience), Ok(n) if n > 0)
 }
 
 /// Sends a signal to the process behind `fd`, and to no other that has its number by now.
@@ -81,9 +111,8 @@ pub(crate) fn signal(fd: impl AsFd, number: i32) -> io::Result<()> {
 /// Waits until the process behind `fd` has ended.
 #[cfg(feature = "testing")]
 pub(crate) fn wait_gone(fd: impl AsFd) {
-    let mut polled = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
     // Interrupted by a signal, perhaps.
-    while !matches!(poll(&mut polled, PollTimeout::NONE), Ok(n) if n > 0) {}
+    while !ends_within(&fd, PollTimeout::NONE) {}
 }
 
 /// Whether the kernel has process descriptors.

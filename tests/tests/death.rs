@@ -211,7 +211,15 @@ fn the_kernel_tells_what_a_dead_template_cannot() {
         return;
     }
     on_each(&ALL, |program| {
-        let said = output_of(NO_OPT_IN, &["init", program, "status_by_kernel"]);
-        assert_eq!(said, "waited Some(9)\ntried Some(9)\nended Some(10)\n");
+        let said = output_of(NO_OPT_IN, &["late_init", program, "status_by_kernel"]);
+        assert_eq!(said, "done\n");
+    });
+}
+
+#[test]
+fn what_nobody_can_tell_is_not_waited_for_for_ever() {
+    on_each(&[MAIN_CAUGHT], |program| {
+        let said = output_of(NO_OPT_IN, &["late_init", program, "never_reaped"]);
+        assert_eq!(said, "done\n");
     });
 }

@@ -19,7 +19,6 @@ pub(super) const SCENES: &[Scene] = &[
     ("executed_killed", executed_killed),
     ("worker_killed", worker_killed),
     ("worker_killed_in_setup", worker_killed_in_setup),
-    ("status_by_kernel", status_by_kernel),
 ];
 
 fn new() -> Process {
@@ -31,7 +30,7 @@ fn kill(process: &Watched) {
     assert!(process.gone_within(AT_ONCE), "{} does not die", process.pid());
 }
 
-fn assert_disconnected<T: std::fmt::Debug>(result: Result<T, Error>) {
+pub(super) fn assert_disconnected<T: std::fmt::Debug>(result: Result<T, Error>) {
     let error = result.expect_err("its template is dead");
     assert!(error.is_disconnected(), "{error}");
 }
@@ -173,22 +172,4 @@ fn worker_killed_in_setup(_: &[String]) {
     kill(&process);
     assert_disconnected(join(runner));
     works(new());
-}
-
-/// With a descriptor taken before, the kernel tells what the template no longer can.
-fn status_by_kernel(_: &[String]) {
-    let (asked, not_asked, ended) = (staying(new()), staying(new()), staying(new()));
-    let pidfds = (asked.pidfd().expect("it runs"), ended.pidfd().expect("it runs"));
-    let template = template_of(&asked);
-    ended.signal(libc::SIGUSR1).expect("it runs");
-    let waiter = thread::spawn(move || (asked.wait(), asked.try_wait()));
-    template.signal(Signal::SIGSTOP);
-    template.signal(Signal::SIGKILL);
-    assert!(template.gone_within(AT_ONCE));
-    let (waited, tried) = waiter.join().expect("it does not panic");
-    println!("waited {:?}", waited.ok().and_then(|s| s.signal()));
-    println!("tried {:?}", tried.ok().flatten().and_then(|s| s.signal()));
-    println!("ended {:?}", ended.wait().ok().and_then(|s| s.signal()));
-    assert_disconnected(not_asked.wait());
-    drop(pidfds);
 }

@@ -1,6 +1,7 @@
 //! What the programs of this package play, each by its name: every scene in every
 //! program, whichever way its processes are made.
 
+mod by_kernel;
 mod daemon;
 mod daemon_calls;
 mod death;
@@ -25,6 +26,7 @@ pub(crate) fn play() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let name = args.first().map_or("", String::as_str);
     let all = [
+        by_kernel::SCENES,
         daemon::SCENES,
         daemon_calls::SCENES,
         death::SCENES,
