@@ -54,11 +54,11 @@ fn late_init(command: &[String]) {
     std::process::exit(i32::from(failed));
 }
 
-/// Says that it is here, and stays.
+/// Says that it is here, and stays as long as the program has the stream.
 #[offshoot::entry]
 fn stays(mut start: Start) -> std::io::Result<()> {
     start.stream.write_all(b"!")?;
-    super::for_ever()
+    start.stream.read_to_end(&mut Vec::new()).map(|_| ())
 }
 
 fn with_pidfd(process: Process) -> Child {
