@@ -2,19 +2,24 @@
 
 use std::process::Command;
 
+use offshoot_tests::program::on_each;
 use offshoot_tests::report::Report;
-use offshoot_tests::{DEADLINE, run_command, within};
+use offshoot_tests::{DEADLINE, output_of, run_command, within};
 
 const SLATE: &str = env!("CARGO_BIN_EXE_slate");
 
 fn report(scenario: &str, early: bool) -> Report {
+    Report::parse(&said(scenario, early))
+}
+
+fn said(scenario: &str, early: bool) -> String {
     let mut command = Command::new(SLATE);
     command.arg(scenario).args(["with", "further arguments"]).current_dir("/usr");
     command.env("SLATE", "start").env("SLATE_GONE", "there").env_remove("OFFSHOOT_TEMPLATE");
     command.env("OFFSHOOT_EARLY", if early { "1" } else { "0" });
     let output = run_command(&mut command);
     assert!(output.status.success(), "{output:?}");
-    Report::parse(&String::from_utf8(output.stdout).unwrap())
+    String::from_utf8(output.stdout).unwrap()
 }
 
 fn arguments(scenario: &str) -> String {
@@ -50,6 +55,8 @@ fn a_process_like_its_parent_has_the_settings_of_now() {
             assert_eq!(r.env("SLATE_NEW"), Some("new"));
             assert_eq!(r.get("directory"), "/");
             assert_eq!(r.get("Umask"), "0077");
+            let nice: i32 = own("nice").parse().unwrap();
+            assert_eq!(r.get("nice"), (nice + 3).min(19).to_string());
             assert!(r.get("Max open files").starts_with("77 "), "{r:?}");
             let own = of_this_process();
             let own = own.limits();
@@ -58,6 +65,42 @@ fn a_process_like_its_parent_has_the_settings_of_now() {
             assert!(same.iter().all(|(_, v)| v.starts_with("0 ")), "{same:?}");
             assert_eq!(r.fds(), [0, 1, 2, r.fds()[3]], "and the stream, but no directory");
         }
+    });
+}
+
+#[test]
+fn a_process_is_like_its_parent_in_a_directory_that_is_gone() {
+    within(DEADLINE, || {
+        for early in [true, false] {
+            let r = report("like parent in a removed directory", early);
+            // It has no name any more.
+            assert_eq!(r.get("directory"), "?", "early: {early}");
+            assert_eq!(r.env("SLATE"), Some("changed"));
+        }
+    });
+}
+
+#[test]
+fn what_a_parent_cannot_find_out_of_itself_comes_out_at_run() {
+    within(DEADLINE, || {
+        for early in [true, false] {
+            let said = said("like parent without descriptors", early);
+            let emfile = std::io::Error::from_raw_os_error(libc::EMFILE);
+            assert_eq!(said, format!("looking up this program's own settings: {emfile}\n"));
+        }
+    });
+}
+
+/// Long arguments make room for what is shown.
+#[test]
+fn titles_name_what_a_process_is_and_whose() {
+    let programs = [
+        env!("CARGO_BIN_EXE_main_caught"),
+        env!("CARGO_BIN_EXE_hook_served"),
+        env!("CARGO_BIN_EXE_no_opt_in"),
+    ];
+    on_each(&programs, |program| {
+        output_of(program, &["titles", &"x".repeat(200)]);
     });
 }
 

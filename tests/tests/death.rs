@@ -205,6 +205,11 @@ fn a_worker_is_killed_during_its_setup() {
 }
 
 #[test]
+fn a_death_does_not_kill_a_program_that_does_not_ignore_sigpipe() {
+    each_plays("without_ignoring_sigpipe");
+}
+
+#[test]
 fn the_kernel_tells_what_a_dead_template_cannot() {
     if !offshoot_tests::kernel_is_at_least(6, 15) {
         println!("skipped: before Linux 6.15 the kernel does not tell the status of the reaped");

@@ -19,6 +19,7 @@ pub(super) const SCENES: &[Scene] = &[
     ("executed_killed", executed_killed),
     ("worker_killed", worker_killed),
     ("worker_killed_in_setup", worker_killed_in_setup),
+    ("without_ignoring_sigpipe", without_ignoring_sigpipe),
 ];
 
 fn new() -> Process {
@@ -171,5 +172,43 @@ fn worker_killed_in_setup(_: &[String]) {
     let (process, runner) = stuck_in_setup(new());
     kill(&process);
     assert_disconnected(join(runner));
+    works(new());
+}
+
+#[offshoot::worker]
+fn take(bytes: Vec<u8>) -> usize {
+    bytes.len()
+}
+
+/// In a program that has SIGPIPE at its default, as those that print to a pipe may have.
+#[allow(unsafe_code)]
+fn without_ignoring_sigpipe(_: &[String]) {
+    // SAFETY: the default is no function.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    let killed = || {
+        let template = new().setup(touch, [""; 0]);
+        let child = template.fork().map(staying).expect("it can be forked");
+        let worker = Watched::new(child.id().expect("it runs"));
+        kill(&template_of(&child));
+        // Until it has begun to run, it has the template's socket too.
+        assert!(worker.gone_within(AT_ONCE), "workers die with their template");
+        (template, child)
+    };
+    let (template, _) = killed();
+    assert_disconnected(template.fork().and_then(|p| p.run(stay)));
+    let (_template, child) = killed();
+    assert_disconnected(child.signal(0));
+    // A template that is dropped is told so.
+    drop(killed());
+
+    for size in [1, 1 << 20] {
+        let rpc = new().rpc(take).start().expect("it runs");
+        assert_eq!(rpc.call(vec![7]).wait().expect("it answers"), 1);
+        kill(&Watched::new(rpc.id().expect("it runs")));
+        assert_disconnected(rpc.call(vec![7; size]).wait());
+    }
+    let rpc = new().rpc(take).start().expect("it runs");
+    kill(&Watched::new(rpc.id().expect("it runs")));
+    drop(rpc);
     works(new());
 }

@@ -6,11 +6,14 @@ mod daemon;
 mod daemon_calls;
 mod death;
 mod kills;
+mod leftovers;
 mod privileges;
 mod roads;
 mod snapshots;
 mod stealing;
+mod strangers;
 mod terminal;
+mod titles;
 mod variables;
 
 use std::fs::File;
@@ -31,11 +34,14 @@ pub(crate) fn play() {
         daemon_calls::SCENES,
         death::SCENES,
         kills::SCENES,
+        leftovers::SCENES,
         privileges::SCENES,
         roads::SCENES,
         snapshots::SCENES,
         stealing::SCENES,
+        strangers::SCENES,
         terminal::SCENES,
+        titles::SCENES,
         variables::SCENES,
     ];
     match all.iter().copied().flatten().find(|(n, _)| *n == name) {
