@@ -37,6 +37,8 @@ fn a_process_has_the_settings_of_the_start() {
             assert_eq!(r.env("OFFSHOOT_TEMPLATE"), None);
             assert_eq!(r.get("directory"), "/usr");
             assert_eq!(r.get("Umask"), own("Umask"));
+            // To lower it again would take privileges.
+            assert_eq!(r.get("nice"), nice(if early { 0 } else { 3 }));
             let own = of_this_process();
             assert_eq!(r.limits(), own.limits());
             assert_eq!(r.limits().len(), 16);
@@ -55,8 +57,7 @@ fn a_process_like_its_parent_has_the_settings_of_now() {
             assert_eq!(r.env("SLATE_NEW"), Some("new"));
             assert_eq!(r.get("directory"), "/");
             assert_eq!(r.get("Umask"), "0077");
-            let nice: i32 = own("nice").parse().unwrap();
-            assert_eq!(r.get("nice"), (nice + 3).min(19).to_string());
+            assert_eq!(r.get("nice"), nice(3));
             assert!(r.get("Max open files").starts_with("77 "), "{r:?}");
             let own = of_this_process();
             let own = own.limits();
@@ -113,6 +114,12 @@ fn a_title_leaves_the_arguments_as_they_are() {
             assert_eq!(r.get("arguments"), arguments("as titled"));
         }
     });
+}
+
+/// So much nicer than this process, as far as it goes.
+fn nice(more: i32) -> String {
+    let nice: i32 = own("nice").parse().unwrap();
+    (nice + more).min(19).to_string()
 }
 
 fn own(key: &str) -> String {
