@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -21,12 +21,30 @@ pub(crate) fn open(pid: i32) -> io::Result<OwnedFd> {
 /// Whether the process `pid` has ended, or ends within `patience`. A zombie has.
 pub(crate) fn gone(pid: i32, patience: Duration) -> bool {
     let Ok(fd) = open(pid) else {
-        return gone_by_proc(pid);
+        return gone_by_proc(pid, patience);
     };
     ends_within(fd, PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX))
 }
 
-fn gone_by_proc(pid: i32) -> bool {
+/// Nothing tells the end of a process that is not our child: it is looked for again and
+/// again.
+#[cold]
+fn gone_by_proc(pid: i32, patience: Duration) -> bool {
+    const PAUSE: Duration = Duration::from_millis(1);
+    let start = Instant::now();
+    loop {
+        if is_gone_now(pid) {
+            return true;
+        }
+        let left = patience.saturating_sub(start.elapsed());
+        if left.is_zero() {
+            return false;
+        }
+        std::thread::sleep(left.min(PAUSE));
+    }
+}
+
+fn is_gone_now(pid: i32) -> bool {
     // SAFETY: signal 0 only asks.
     if unsafe { libc::kill(pid, 0) } != 0 {
         return io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH);
@@ -118,4 +136,28 @@ pub(crate) fn wait_gone(fd: impl AsFd) {
 /// Whether the kernel has process descriptors.
 pub(crate) fn available() -> bool {
     open(std::process::id() as i32).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn without_a_descriptor_the_end_is_waited_for_as_well() {
+        let for_ever = Duration::from_secs(24 * 60 * 60);
+        let mut stays = Command::new("sleep").arg("1000").spawn().expect("it starts");
+        let pid = stays.id() as i32;
+        assert!(!gone_by_proc(pid, Duration::ZERO));
+        assert!(!gone_by_proc(pid, Duration::from_millis(3)));
+        stays.kill().expect("it runs");
+        // A zombie has ended.
+        assert!(gone_by_proc(pid, for_ever));
+        assert!(stays.wait().is_ok_and(|s| !s.success()));
+        // One whose end is a while off.
+        let mut ends = Command::new("sleep").arg("0.2").spawn().expect("it starts");
+        assert!(gone_by_proc(ends.id() as i32, for_ever));
+        assert!(ends.wait().expect("it is our child").success());
+        assert!(gone_by_proc(ends.id() as i32, Duration::ZERO));
+    }
 }

@@ -6,6 +6,7 @@ mod daemon;
 mod daemon_calls;
 mod death;
 mod kills;
+mod lacking;
 mod leftovers;
 mod privileges;
 mod roads;
@@ -34,6 +35,7 @@ pub(crate) fn play() {
         daemon_calls::SCENES,
         death::SCENES,
         kills::SCENES,
+        lacking::SCENES,
         leftovers::SCENES,
         privileges::SCENES,
         roads::SCENES,
