@@ -2,14 +2,13 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::process::Command;
 
 use offshoot::{Args, Process, Resource};
 use offshoot_tests::entries::{answer, answers, linger};
 use offshoot_tests::probe::{
     Holdings, alone, children_of, closed_fd, fds_of, limit_descriptors, settled, template_of,
 };
-use offshoot_tests::{DEADLINE, eventually, run_command, runs, state, within};
+use offshoot_tests::{DEADLINE, eventually, runs, state, within};
 
 offshoot::early!();
 
@@ -263,23 +262,25 @@ fn a_dead_template_is_an_error_of_its_forks_and_of_nothing_else() {
     });
 }
 
-const SHORT: &str = env!("CARGO_BIN_EXE_short");
-
 #[test]
-fn a_program_without_room_for_descriptors_says_so_and_goes_on() {
-    let output = run_command(Command::new(SHORT).arg("descriptors"));
-    assert!(output.status.success(), "{output:?}");
-}
-
-#[test]
-fn a_user_with_too_many_processes_is_told_so_and_goes_on() {
-    if !nix::unistd::getuid().is_root() {
-        println!("skipped: only root can become a user without other processes");
-        return;
-    }
-    use std::os::unix::process::CommandExt;
-    // One that nobody else is, not even this test in another run.
-    let user = 200_000 + std::process::id() % 1_000_000;
-    let output = run_command(Command::new(SHORT).arg("processes").uid(user).gid(user));
-    assert!(output.status.success(), "{output:?}");
+fn a_program_without_room_for_what_it_was_sent_is_not_executed() {
+    within(DEADLINE, || {
+        let null = File::open("/dev/null").unwrap();
+        let [mut executed, mut refused] = [0, 0];
+        for limit in 3..20 {
+            let process = Process::new().unwrap().rlimit(Resource::OpenFiles, limit, limit);
+            let process = (0..3).fold(process, |p, _| p.send_fd(&null));
+            // Its loader may have no room for libraries.
+            match process.exec(["/bin/true"]).unwrap().wait() {
+                Ok(status) if status.success() || status.code() == Some(127) => executed += 1,
+                Ok(status) => panic!("{limit}: {status}"),
+                Err(error) => {
+                    assert!(error.is_exec(), "{limit}: {error:?}");
+                    assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{limit}: {error}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(executed > 0 && refused > 0, "{executed} {refused}");
+    });
 }

@@ -41,7 +41,7 @@ pub(super) fn in_fork(here: impl FnOnce()) -> Pid {
     }
 }
 
-fn ends_well(pid: Pid) {
+pub(super) fn ends_well(pid: Pid) {
     assert_eq!(waitpid(pid, None), Ok(WaitStatus::Exited(pid, 0)));
 }
 

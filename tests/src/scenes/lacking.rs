@@ -2,11 +2,14 @@
 
 use std::net::Shutdown;
 
-use offshoot::Process;
+use nix::sys::signal::Signal;
+use offshoot::{Process, Start};
 
-use super::{Scene, until_closed, works};
+use super::daemon::{ends_well, in_fork};
+use super::{Scene, template_of, until_closed, works};
 
-pub(super) const SCENES: &[Scene] = &[("pidfd", pidfd), ("two_threads", two_threads)];
+pub(super) const SCENES: &[Scene] =
+    &[("pidfd", pidfd), ("two_threads", two_threads), ("reasons", reasons)];
 
 fn new() -> Process {
     Process::new().expect("processes can be made")
@@ -31,4 +34,33 @@ fn two_threads(_: &[String]) {
     drop(stay);
     let _ = other.join().expect("it does not panic");
     works(new());
+}
+
+fn reason() -> String {
+    format!("{:?}: {}", offshoot::doctor().road, offshoot::doctor().reason)
+}
+
+#[offshoot::entry]
+fn tell_reason(_start: Start) {
+    println!("{}", reason());
+    // From a worker too, processes can be made.
+    works(new());
+    println!("{}", reason());
+}
+
+/// What the doctor says in a worker, in a fork of the program, and when the template is dead.
+fn reasons(_: &[String]) {
+    let told = new().run(tell_reason).expect("it runs");
+    assert!(told.wait().expect("its status is told").success());
+    ends_well(in_fork(|| {
+        println!("{}", reason());
+        works(new());
+        println!("{}", reason());
+    }));
+    let child = new().run(until_closed).expect("it runs");
+    template_of(&child).signal(Signal::SIGKILL);
+    assert!(child.wait().expect_err("nobody can tell").is_disconnected());
+    println!("{}", reason());
+    works(new());
+    println!("{}", reason());
 }
