@@ -13,13 +13,11 @@ use crossbeam_channel::{Receiver, bounded};
 use crate::error::{Error, Kind};
 use crate::exited::Exited;
 use crate::link::Link;
-use crate::slot::Slot;
+use crate::slot::{Slot, Witness};
 use crate::sys::signal;
 use crate::wire;
-use lost::wait_by_kernel;
 pub use usage::Usage;
 
-mod lost;
 mod usage;
 
 /// A running process: its end of the stream, and how it ends.
@@ -133,11 +131,8 @@ impl Child {
         if let Err(error) = self.link.check_owner() {
             return Some(Err(error));
         }
-        let outcome = self.link.wait(&self.slot, deadline, |s| s.outcome())?;
-        match self.pidfd_after_loss() {
-            Some(fd) => wait_by_kernel(&fd, deadline).map(|status| status.unwrap_or(outcome)),
-            None => Some(outcome),
-        }
+        let heard = self.link.wait(&self.slot, deadline, |s| s.is_over().then(|| s.outcome()))?;
+        heard.or_else(|| self.slot.wait_for_kernel(deadline))
     }
 
     /// The end of the process as a future, for any runtime. The first one starts this
@@ -153,11 +148,12 @@ impl Child {
         let known = match self.link.check_owner().and_then(|()| {
             let mut state = self.slot.lock();
             let known = state.outcome();
-            if known.is_none() {
-                state.channels.push(sender.clone());
+            if known.is_some() {
+                return Ok(known);
             }
+            state.channels.push(sender.clone());
             drop(state);
-            if known.is_none() { self.link.watch().map(|()| None) } else { Ok(known) }
+            self.link.watch_for(&self.slot).map(|()| None)
         }) {
             Ok(known) => known,
             Err(error) => Some(Err(error)),
@@ -211,8 +207,9 @@ impl Child {
     }
 
     /// A descriptor that stands for the process (pidfd_open(2)), opened by its template:
-    /// it becomes readable when the process ends. It also lets [`wait`](Child::wait)
-    /// ask the kernel (Linux 6.15) for the status when the template is killed.
+    /// it becomes readable when the process ends. It also lets [`wait`](Child::wait), and
+    /// whatever else tells the status, ask the kernel (Linux 6.15) for it when the template
+    /// is killed; of a [detached](crate::Process::detach) process, which lives on, then too.
     ///
     /// # Errors
     /// [`is_ended`](Error::is_ended), and the system's: ENOSYS where there are none.
@@ -227,7 +224,11 @@ impl Child {
         self.answered(what, errno)?;
         let fd = fd.ok_or(Kind::Protocol("an answer without its descriptor"))?;
         let kept = fd.try_clone().map_err(Error::system(what))?;
-        self.slot.lock().pidfd = Some(kept);
+        let mut state = self.slot.lock();
+        // Afterwards it may have been said already that nobody can tell.
+        if state.lost.is_none() {
+            state.witness = Some(Witness::new(kept));
+        }
         Ok(fd)
     }
 

@@ -242,7 +242,8 @@ impl Process {
     }
 
     /// Gives the process the environment, working directory, umask, limits and niceness
-    /// that this program has *now*, in place of those that it was started with.
+    /// that this program has *now*, in place of those that it was started with. (A template
+    /// that is made by executing the program has its niceness of that moment in any case.)
     pub fn like_parent(mut self) -> Process {
         if let Err(error) = self.queue_like_parent() {
             let errno = error.raw_os_error().unwrap_or(libc::EIO);

@@ -220,3 +220,28 @@ impl From<Error> for io::Error {
         io::Error::new(kind, error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_io_error_keeps_the_kind_and_what_it_was_made_of() {
+        let remote = Failure::new(Stage::Config, libc::ENOENT, "working directory");
+        let source = io::Error::from_raw_os_error(libc::EMFILE);
+        let kind_of_emfile = source.kind();
+        for (kind, expected) in [
+            (Kind::Remote(remote), io::ErrorKind::NotFound),
+            (Kind::System { what: "copying", source }, kind_of_emfile),
+            (Kind::Ended, io::ErrorKind::Other),
+        ] {
+            let error = Error::from(kind);
+            let (text, errno, ended) = (error.to_string(), error.raw_os_error(), error.is_ended());
+            let general = io::Error::from(error);
+            assert_eq!(general.kind(), expected);
+            assert_eq!(general.to_string(), text);
+            let own: Error = general.downcast().unwrap();
+            assert_eq!((own.raw_os_error(), own.is_ended()), (errno, ended));
+        }
+    }
+}

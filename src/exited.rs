@@ -49,7 +49,7 @@ impl Future for Exited {
             }
             self.with_waker(&mut state, Some(context.waker().clone()));
         }
-        match self.link.watch() {
+        match self.link.watch_for(&self.slot) {
             Ok(()) => Poll::Pending,
             Err(error) => Poll::Ready(Err(error)),
         }

@@ -4,7 +4,8 @@
 //! A program may fork by itself. Then either the child is a daemon and its parent
 //! exits at once: the child takes everything over. Or both live on: then what the
 //! parent has made is the parent's, and the child begins anew, by the re-exec road.
-//! Who is who is told by an [`Owner`].
+//! Who is who is told by an [`Owner`]. A snapshot, and all that is forked from it, begins
+//! anew as well, and takes nothing over, whoever exits.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, RawFd};
@@ -33,6 +34,8 @@ pub(crate) struct Home {
     parked: Mutex<VecDeque<Parked>>,
     links: Mutex<Vec<Weak<Link>>>,
     hub: Mutex<Option<(i32, Arc<Hub>)>>,
+    /// That of the process that this one was forked from.
+    before: Option<&'static Home>,
 }
 
 struct Parked {
@@ -50,12 +53,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The home of this process.
 pub(crate) fn current() -> Result<&'static Home, Error> {
     let known = CURRENT.load(Ordering::Acquire);
-    if let Some(home) = crate::sys::shared::leaked(known)
+    let before = crate::sys::shared::leaked(known);
+    if let Some(home) = before
         && home.claim(Duration::ZERO).is_ok()
     {
         return Ok(home);
     }
-    let home = Home::new()?;
+    let home = Home::new(before)?;
     let new = std::ptr::from_ref(home).cast_mut();
     match CURRENT.compare_exchange(known, new, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => Ok(home),
@@ -66,7 +70,7 @@ pub(crate) fn current() -> Result<&'static Home, Error> {
 impl Home {
     /// Leaked, because a process keeps it until its end; one for each process in
     /// which the library is used.
-    fn new() -> Result<&'static Home, Error> {
+    fn new(before: Option<&'static Home>) -> Result<&'static Home, Error> {
         let (early, owner) = match hook::take_early() {
             Some((socket, owner, claim)) => (Some((socket, claim)), owner),
             None => (None, Owner::new().map_err(Error::system("mapping a page"))?),
@@ -78,6 +82,7 @@ impl Home {
             parked: Mutex::default(),
             links: Mutex::default(),
             hub: Mutex::new(None),
+            before,
         }));
         if let Some((socket, claim)) = early {
             let link = Link::new(home, socket, None, None);
@@ -221,11 +226,21 @@ fn owes_retire(link: &Link) -> bool {
     matches!(sent, Err(e) if !crate::sys::fdpass::is_end(&e))
 }
 
-/// The sockets that a snapshot of this process must not hold: with a copy left in
-/// it, no template would ever see the end of this process.
-pub(crate) fn sockets() -> Vec<RawFd> {
-    crate::sys::shared::leaked(CURRENT.load(Ordering::Acquire)).map_or(Vec::new(), |home| {
-        let links = lock(&home.links);
-        links.iter().filter_map(Weak::upgrade).map(|l| l.socket().as_raw_fd()).collect()
-    })
+/// In a snapshot: gives up what the processes that it was forked from have made, for good
+/// and for all of its forks. These are the sockets that it must not hold: with a copy left
+/// in it, no template would ever see the end of the process that it belongs to.
+pub(crate) fn renounce() -> Vec<RawFd> {
+    let newest = CURRENT.swap(std::ptr::null_mut(), Ordering::AcqRel);
+    let homes = std::iter::successors(crate::sys::shared::leaked(newest), |home| home.before);
+    homes
+        .flat_map(|home| {
+            home.owner.renounce();
+            let links = lock(&home.links);
+            links
+                .iter()
+                .filter_map(Weak::upgrade)
+                .map(|l| l.socket().as_raw_fd())
+                .collect::<Vec<_>>()
+        })
+        .collect()
 }

@@ -235,8 +235,9 @@ pub(crate) fn early_waits() -> bool {
 
 /// Serves as a copy of the whole program as it is now; in the child of a fork.
 pub(crate) fn serve_snapshot(control: OwnedFd, owner: u32) -> ! {
-    let _ = fds::blank(&crate::home::sockets());
+    // First, as it makes room for a descriptor.
     *lock(&EARLY) = None;
+    let _ = fds::blank(&crate::home::renounce());
     signal::begin_serving();
     let mut template = Template::new(control, &format!("{}[{owner}]", program()));
     template.user_code = true;

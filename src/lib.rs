@@ -133,6 +133,7 @@ pub mod pool;
 mod privilege;
 mod process;
 mod queue;
+mod room;
 mod rpc;
 mod slot;
 mod start;

@@ -1,9 +1,10 @@
 //! Whose something is, when the program may fork by itself: that of one process, whose
 //! pid is on a page that forks share. A process that finds another pid there may put its
-//! own in its place once that process has ended.
+//! own in its place once that process has ended; but not a snapshot of the program, nor
+//! what is forked from that.
 
 use std::io;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::sys::{pidfd, shared};
@@ -12,6 +13,8 @@ pub(crate) struct Owner {
     pid: &'static AtomicI32,
     /// The last who has waited in vain, and for whom: it does not wait again.
     waited: AtomicU64,
+    /// Never this process, nor any that is forked from it.
+    renounced: AtomicBool,
 }
 
 /// How something comes to be ours.
@@ -27,7 +30,7 @@ impl Owner {
     pub(crate) fn new() -> io::Result<Owner> {
         let pid = shared::shared_number()?;
         pid.store(own_pid(), Ordering::Release);
-        Ok(Owner { pid, waited: AtomicU64::new(0) })
+        Ok(Owner { pid, waited: AtomicU64::new(0), renounced: AtomicBool::new(false) })
     }
 
     /// Makes sure that this process is the owner; waits up to `patience`, but only once,
@@ -35,6 +38,10 @@ impl Owner {
     pub(crate) fn claim(&self, patience: Duration) -> Result<Claim, i32> {
         let me = own_pid();
         let owner = self.pid.load(Ordering::Acquire);
+        // Even if it has the number that the owner had: that one may be long gone.
+        if self.renounced.load(Ordering::Relaxed) {
+            return Err(owner);
+        }
         if owner == me {
             return Ok(Claim::Owned);
         }
@@ -52,6 +59,11 @@ impl Owner {
             Err(winner) if winner == me => Ok(Claim::Owned),
             Err(winner) => Err(winner),
         }
+    }
+
+    /// From now on neither this process nor what it forks becomes the owner.
+    pub(crate) fn renounce(&self) {
+        self.renounced.store(true, Ordering::Relaxed);
     }
 }
 
@@ -91,6 +103,21 @@ mod tests {
         one.wait().expect("it is our child");
         assert_eq!(owner.claim(Duration::ZERO), Ok(Claim::TakenOver));
         assert_eq!(owner.claim(Duration::ZERO), Ok(Claim::Owned));
+    }
+
+    #[test]
+    fn who_has_renounced_never_becomes_the_owner() {
+        let mut one = another();
+        let owner = owned_by(&one);
+        owner.renounce();
+        // It is not waited for either.
+        assert_eq!(owner.claim(FOR_EVER), Err(one.id() as i32));
+        one.kill().expect("it runs");
+        one.wait().expect("it is our child");
+        assert_eq!(owner.claim(Duration::ZERO), Err(one.id() as i32));
+        // Numbers come again.
+        owner.pid.store(own_pid(), Ordering::Release);
+        assert_eq!(owner.claim(Duration::ZERO), Err(own_pid()));
     }
 
     #[test]

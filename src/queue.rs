@@ -146,3 +146,34 @@ impl fmt::Debug for Queue {
         f.debug_struct("Queue").field("bytes", &bytes).field("fds", &fds).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_one_process_can_be_sent_is_an_error() {
+        let most = (MAX_BODY - (1 << 20)) as usize;
+        if Vec::<u8>::new().try_reserve_exact(most + 64).is_err() {
+            return println!("skipped: no address space for so much");
+        }
+        // Never touched, so it takes no memory.
+        let mut steps = vec![0; most + 64];
+        steps.truncate(most - 64);
+        let mut queue = Queue { steps, ..Queue::default() };
+        queue.arg(b"x");
+        queue.check().unwrap();
+        queue.arg(&[b'x'; 64]);
+        let error = queue.check().unwrap_err();
+        assert!(error.is_resource(), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("are more than the {most}")), "{text}");
+        // Nothing is kept of it, nor is more taken, and a fork cannot be made of it.
+        assert_eq!(queue.steps().len(), 0);
+        queue.arg(b"x");
+        queue.config(&Step::EnvClear);
+        assert_eq!(queue.steps().len(), 0);
+        assert_eq!(queue.clone().unwrap_err().to_string(), text);
+        assert_eq!(Queue::default().with(&queue).unwrap_err().to_string(), text);
+    }
+}

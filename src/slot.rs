@@ -11,9 +11,11 @@ use crossbeam_channel::Sender;
 
 use crate::error::{Error, Kind};
 use crate::lead::Seat;
-use crate::sys::pidfd;
 use crate::sys::wait::Reaped;
 use crate::wire::{Failure, Malformed, Reply};
+pub(crate) use witness::Witness;
+
+mod witness;
 
 /// Why nothing more will be heard.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +47,7 @@ pub(crate) struct State {
     pub(crate) fd: Option<OwnedFd>,
     pub(crate) lost: Option<Loss>,
     /// The process itself, if it was asked for: knows its end when nobody else does.
-    pub(crate) pidfd: Option<OwnedFd>,
+    pub(crate) witness: Option<Witness>,
     pub(crate) seats: Vec<Arc<Seat>>,
     /// Futures that there are, polled or not yet: each may outlive the handle.
     pub(crate) futures: usize,
@@ -135,8 +137,13 @@ fn tell(mut state: MutexGuard<'_, State>) {
 }
 
 impl State {
+    /// Whether nothing more will be heard from the template.
+    pub(crate) fn is_over(&self) -> bool {
+        self.failed.is_some() || self.exited.is_some() || self.lost.is_some()
+    }
+
     /// How the process ended, once that is known or will never be.
-    pub(crate) fn outcome(&self) -> Option<Result<ExitStatus, Error>> {
+    pub(crate) fn outcome(&mut self) -> Option<Result<ExitStatus, Error>> {
         if let Some(failure) = &self.failed {
             return Some(Err(Kind::Remote(failure.clone()).into()));
         }
@@ -144,7 +151,10 @@ impl State {
             return Some(Ok(ExitStatus::from_raw(reaped.status)));
         }
         let loss = self.lost?;
-        let by_kernel = self.pidfd.as_ref().and_then(pidfd::exit_status);
+        let by_kernel = match &mut self.witness {
+            Some(witness) => witness.ask()?,
+            None => None,
+        };
         Some(match by_kernel {
             Some(status) => Ok(ExitStatus::from_raw(status)),
             None => Err(loss.into_error(Kind::StatusLost)),

@@ -12,7 +12,7 @@ use nix::sys::socket::{Shutdown, shutdown};
 use super::Link;
 use crate::error::Error;
 use crate::hub::{Interest, Watched};
-use crate::slot::Loss;
+use crate::slot::{Loss, Slot};
 use crate::sys::fdpass;
 use crate::wire::{self, MAX_REPLY, Malformed, Reply};
 
@@ -87,6 +87,8 @@ impl Link {
         let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
         for slot in lost.values() {
             slot.lose(loss);
+            // If that cannot be done, they have been told.
+            let _ = slot.look_after(self.home);
         }
     }
 
@@ -108,6 +110,12 @@ impl Link {
         self.watched.store(true, Ordering::Release);
         self.arm();
         Ok(())
+    }
+
+    /// The same, for what is to be heard of one process: by the template, or when that is
+    /// lost by the kernel.
+    pub(crate) fn watch_for(self: &Arc<Link>, slot: &Arc<Slot>) -> Result<(), Error> {
+        if slot.lock().lost.is_some() { slot.look_after(self.home) } else { self.watch() }
     }
 
     pub(super) fn arm(&self) {

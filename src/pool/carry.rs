@@ -2,7 +2,6 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::core::Core;
@@ -12,6 +11,7 @@ use super::observe;
 use super::scheduler::{Action, WorkerId};
 use super::state::State;
 use crate::error::{Ended, Fault};
+use crate::room::{LOOKS_WITHIN, Waiter};
 use crate::rpc::pooled::{Style, Time};
 
 /// Something to be done without the lock.
@@ -59,16 +59,15 @@ impl Core {
             let then = now + SPARES_AFTER;
             next = Some(next.map_or(then, |next| next.min(then)));
         }
+        let told = state.tell_of_room();
+        if !told.is_empty() && !state.room.is_empty() {
+            let then = now + LOOKS_WITHIN;
+            next = Some(next.map_or(then, |next| next.min(then)));
+        }
         let arm = next.filter(|next| state.armed.is_none_or(|armed| *next < armed));
         if arm.is_some() {
             state.armed = arm;
         }
-        let waits = !(state.room.is_empty() && state.room_wakers.is_empty());
-        let has_room = waits && (state.scheduler.is_closed() || state.has_room());
-        let (seats, wakers) = match has_room {
-            true => (state.room.clone(), std::mem::take(&mut state.room_wakers)),
-            false => Default::default(),
-        };
         drop(state);
         if let Some((before, now)) = levels {
             observe::levels(self.plan.launcher.name, &before, &now);
@@ -76,8 +75,7 @@ impl Core {
         if let Some(time) = arm {
             self.arm(time);
         }
-        seats.iter().for_each(|s| s.ring());
-        wakers.into_iter().for_each(Waker::wake);
+        told.into_iter().for_each(Waiter::tell);
     }
 
     fn step(&self, step: Step, now: Instant) {

@@ -11,13 +11,13 @@ use super::attend::Attendance;
 use super::complaints::Complaints;
 use super::errand::Job;
 use super::member::Member;
+use super::room::InLine;
 use super::scheduler::{Refusal, Refused, Scheduler, WorkerId};
 use super::state::State;
 use super::stats::Stats;
 use crate::error::{Error, Fault};
 use crate::home::Home;
 use crate::hub;
-use crate::lead::Seat;
 use crate::process::Process;
 use crate::rpc::pooled::{self, Launcher, OnEvent};
 use crate::sys::forked::Birthmark;
@@ -88,6 +88,7 @@ impl Core {
         self.check()?;
         let mut job = job;
         let mut now = job.card().note().made;
+        let mut line = None;
         loop {
             let mut state = self.lock();
             let pushed = Arc::clone(&job);
@@ -100,7 +101,8 @@ impl Core {
                 }
                 Err((back, Fault::Full)) if full == Full::Wait && !self.cannot_wait() => {
                     job = back;
-                    self.wait_for_room(state);
+                    let me = || InLine::new(&self.me.upgrade().expect("it is borrowed"));
+                    line.get_or_insert_with(me).sleep(state);
                     now = Instant::now();
                 }
                 Err((back, fault)) => {
@@ -131,25 +133,6 @@ impl Core {
             Err(Refused { job, why: Refusal::Broken | Refusal::Draining }) => {
                 Err((job, state.fault()))
             }
-        }
-    }
-
-    fn wait_for_room(&self, mut state: MutexGuard<'_, State>) {
-        let seat = Seat::new();
-        state.room.push(Arc::clone(&seat));
-        drop(state);
-        seat.sleep(None);
-        self.lock().room.retain(|s| !Arc::ptr_eq(s, &seat));
-    }
-
-    /// Has `waker` woken when there may be room, or there will be none.
-    pub(super) fn wake_for_room(&self, waker: &Waker) {
-        let mut state = self.lock();
-        if state.scheduler.is_closed() || state.has_room() {
-            drop(state);
-            waker.wake_by_ref();
-        } else if !state.room_wakers.iter().any(|w| w.will_wake(waker)) {
-            state.room_wakers.push(waker.clone());
         }
     }
 

@@ -9,6 +9,7 @@ use super::attend::Reading;
 use super::core::{Core, Full};
 use super::errand::{Errand, Goal, Job, Sink, Wishes};
 use super::handle::frame;
+use super::room::InLine;
 use crate::error::{Error, Fault};
 use crate::lead::Seat;
 use crate::rpc::pooled::Speech;
@@ -97,6 +98,7 @@ pub(super) struct Flow<I, A: 'static, R: 'static, E: 'static> {
     items: Option<I>,
     /// One for which there was no room.
     held: Option<(u64, Arc<Errand<R>>)>,
+    line: InLine,
     places: Places,
     arrivals: Arc<Arrivals<R>>,
     /// Results that have been taken from there.
@@ -119,6 +121,7 @@ where
 {
     pub(super) fn new(core: Arc<Core>, speech: &'static Speech<A, R, E>, items: I) -> Self {
         Flow {
+            line: InLine::new(&core),
             core,
             speech,
             items: Some(items),
@@ -170,6 +173,7 @@ where
             }
             Err(error) => self.arrivals.put(place, Err(error)),
         }
+        self.line.leave();
         self.made += 1;
         self.open += 1;
         true
@@ -235,7 +239,7 @@ where
         arrived.waker = Some(waker.clone());
         drop(arrived);
         if self.open == 0 {
-            self.core.wake_for_room(waker);
+            self.line.wait_or_wake(waker);
         }
         Poll::Pending
     }

@@ -33,6 +33,7 @@ impl Core {
         let conns: Vec<_> = {
             let mut state = self.lock();
             state.armed = None;
+            state.room.forget_threads();
             self.attendance.reset();
             state.everybody().filter_map(|m| m.conn().map(Arc::clone)).collect()
         };

@@ -22,6 +22,7 @@ mod ncpu;
 mod observe;
 mod outcome;
 mod request;
+mod room;
 mod scheduler;
 mod state;
 mod stats;

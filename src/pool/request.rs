@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use super::core::Full;
 use super::errand::{Errand, Goal, Job, Wishes};
 use super::handle::Pool;
+use super::room::InLine;
 use crate::error::{Error, Fault};
+use crate::room::Waiter;
 use crate::rpc::pooled::Slot;
 use crate::rpc::{Call, Refused};
 
@@ -89,9 +91,10 @@ impl<'a, A: 'static, R: Send + 'static, E: Send + 'static> Request<'a, A, R, E> 
             Err((slot, error)) => return Call::failed(slot, error),
         };
         let core = Arc::clone(&self.pool.core);
+        let mut line = InLine::new(&core);
         drop(self.args);
         let made = poll_fn(|context| {
-            let mut job: Arc<dyn Job> = Arc::clone(&errand) as _;
+            let job: Arc<dyn Job> = Arc::clone(&errand) as _;
             if let Err(error) = core.check() {
                 return Poll::Ready(Err(error));
             }
@@ -104,10 +107,9 @@ impl<'a, A: 'static, R: Send + 'static, E: Send + 'static> Request<'a, A, R, E> 
                     Poll::Ready(Ok(()))
                 }
                 Err((back, Fault::Full)) => {
-                    job = back;
+                    let before = line.wait(&mut state, Waiter::Task(context.waker().clone()));
                     drop(state);
-                    drop(job);
-                    core.wake_for_room(context.waker());
+                    drop((back, before));
                     Poll::Pending
                 }
                 Err((back, fault)) => {
@@ -116,7 +118,9 @@ impl<'a, A: 'static, R: Send + 'static, E: Send + 'static> Request<'a, A, R, E> 
                 }
             }
         });
-        match made.await {
+        let made = made.await;
+        drop(line);
+        match made {
             Ok(()) => Call::pooled(slot, errand),
             Err(error) => Call::failed(slot, error),
         }

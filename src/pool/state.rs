@@ -13,6 +13,7 @@ use super::stats::Stats;
 use crate::error::{Fault, is_shortage};
 use crate::lead::Seat;
 use crate::process::Process;
+use crate::room::Line;
 use crate::rpc::pooled::OnDestroy;
 
 pub(super) struct State {
@@ -39,8 +40,7 @@ pub(super) struct State {
     pub(super) on_destroy: Option<OnDestroy>,
     /// When the hub will call.
     pub(super) armed: Option<Instant>,
-    pub(super) room: Vec<Arc<Seat>>,
-    pub(super) room_wakers: Vec<Waker>,
+    pub(super) room: Line,
     pub(super) end_seats: Vec<Arc<Seat>>,
     pub(super) end_wakers: Vec<Waker>,
     /// Itself, while the program has no handle but there is something to do.
@@ -103,8 +103,7 @@ impl State {
             over: false,
             on_destroy,
             armed: None,
-            room: Vec::new(),
-            room_wakers: Vec::new(),
+            room: Line::default(),
             end_seats: Vec::new(),
             end_wakers: Vec::new(),
             kept: None,

@@ -53,7 +53,8 @@ impl Process {
     /// workers, before the first thread.
     ///
     /// The copy has all files that the program has open, because its memory refers
-    /// to them; of this library's own sockets it keeps none.
+    /// to them; of this library's own sockets it keeps none, and the program's handles are dead
+    /// in it and in its forks: [`is_not_owner`](Error::is_not_owner).
     ///
     /// (`AnyEvent::Fork::Template`.)
     ///

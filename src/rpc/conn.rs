@@ -43,6 +43,7 @@ mod watch;
 use bell::Bell;
 pub(crate) use book::{Ticket, Time};
 pub(crate) use inside::{Inside, is_in_callback_of};
+pub(super) use room::AwaitsRoom;
 use state::{SEND_WITHIN, State};
 pub(super) use submit::Full;
 

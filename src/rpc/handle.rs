@@ -5,14 +5,13 @@ use std::future::poll_fn;
 use std::ops::Deref;
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 
 use crossbeam_channel::{Receiver, unbounded};
 
 use super::call::{Call, Slot, Then};
 use super::codec::decode_unharmed;
-use super::conn::{Conn, Full};
+use super::conn::{AwaitsRoom, Conn, Full};
 use super::fd;
 use super::frame::{Frame, Kind, MAX_BODY, NoFrame};
 use super::worker::{Speech, Worker};
@@ -155,14 +154,14 @@ impl<A: 'static, R: Send + 'static, E: 'static> Rpc<A, R, E> {
             Ok(frame) => Some(frame),
             Err(error) => return Call::failed(slot, error),
         };
-        let waits = AwaitsRoom::new(&self.conn);
+        let mut waits = AwaitsRoom::new(&self.conn);
         let made = poll_fn(|context| {
             if let Err(error) = self.conn.check() {
                 return Poll::Ready(Err(error));
             }
             match self.conn.try_submit(&mut frame, &slot).transpose() {
                 Some(made) => Poll::Ready(made),
-                None => match self.conn.wake_for_room(waits.key, context.waker()) {
+                None => match waits.wake(context.waker()) {
                     Ok(()) => Poll::Pending,
                     Err(error) => Poll::Ready(Err(error)),
                 },
@@ -230,25 +229,6 @@ impl<A, R, E: Send + 'static> Rpc<A, R, E> {
         // Without a hub, events come in while a call is waited for.
         let _ = self.conn.watch();
         receiver
-    }
-}
-
-/// One who awaits room, until it is dropped.
-struct AwaitsRoom<'a> {
-    conn: &'a Conn,
-    key: u64,
-}
-
-impl AwaitsRoom<'_> {
-    fn new(conn: &Conn) -> AwaitsRoom<'_> {
-        static KEYS: AtomicU64 = AtomicU64::new(0);
-        AwaitsRoom { conn, key: KEYS.fetch_add(1, Ordering::Relaxed) }
-    }
-}
-
-impl Drop for AwaitsRoom<'_> {
-    fn drop(&mut self) {
-        self.conn.forget_for_room(self.key);
     }
 }
 

@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 /// Moves a descriptor that landed on 0, 1 or 2 out of the way: in a program
@@ -14,7 +15,11 @@ pub(crate) fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
 
 /// A close-on-exec copy whose number is at least `floor`.
 pub(crate) fn above(fd: BorrowedFd<'_>, floor: RawFd) -> io::Result<OwnedFd> {
-    let raw = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(floor))?;
+    let raw = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(floor)).map_err(|errno| match errno {
+        // The floor is above the limit: there is no room either.
+        Errno::EINVAL => Errno::EMFILE,
+        errno => errno,
+    })?;
     // SAFETY: fcntl just made this descriptor; nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }

@@ -133,3 +133,47 @@ pub(crate) fn flush_stdio() {
     // SAFETY: fflush(NULL) flushes all of C's output streams; one thread.
     unsafe { libc::fflush(std::ptr::null_mut()) };
 }
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::signal::Signal;
+    use nix::sys::wait::WaitStatus;
+
+    use super::*;
+
+    /// How a fork of this process ends that ties itself to `parent`, or else exits with the
+    /// signal that it is to get.
+    fn end_of_one_tied_to(parent: i32, signal: i32) -> WaitStatus {
+        // SAFETY: other tests run in other threads; the child makes system calls only.
+        match unsafe { nix_fork() }.unwrap() {
+            ForkResult::Child => {
+                let tied = die_with_parent(signal, parent);
+                let mut set: libc::c_int = -1;
+                // SAFETY: PR_GET_PDEATHSIG writes an int.
+                unsafe { libc::prctl(libc::PR_GET_PDEATHSIG, &raw mut set) };
+                exit_now(if tied.is_ok() { set } else { 126 })
+            }
+            ForkResult::Parent { child } => waitpid(child, None).unwrap(),
+        }
+    }
+
+    /// The parent has died between the fork and the call, and another one has the child.
+    #[test]
+    fn one_whose_parent_is_dead_already_gets_the_signal_at_once() {
+        for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+            let end = end_of_one_tied_to(i32::MAX, signal as i32);
+            assert!(matches!(end, WaitStatus::Signaled(_, s, _) if s == signal), "{end:?}");
+        }
+        // One that asks for nothing gets nothing.
+        let end = end_of_one_tied_to(i32::MAX, 0);
+        assert!(matches!(end, WaitStatus::Exited(_, 0)), "{end:?}");
+    }
+
+    #[test]
+    fn one_whose_parent_lives_goes_on() {
+        for signal in [0, libc::SIGKILL, libc::SIGTERM] {
+            let end = end_of_one_tied_to(std::process::id() as i32, signal);
+            assert!(matches!(end, WaitStatus::Exited(_, s) if s == signal), "{end:?}");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -21,20 +21,30 @@ pub(crate) fn open(pid: i32) -> io::Result<OwnedFd> {
 /// Whether the process `pid` has ended, or ends within `patience`. A zombie has.
 pub(crate) fn gone(pid: i32, patience: Duration) -> bool {
     let Ok(fd) = open(pid) else {
-        return gone_by_proc(pid);
+        return gone_by_proc(pid, patience);
     };
-    let mut polled = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
-    let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
-    matches!(poll(&mut polled, timeout), Ok(n) if n > 0)
+    ends_within(fd, PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX))
 }
 
-/// Whether the process behind `fd` has ended.
-pub(crate) fn has_ended(fd: impl AsFd) -> bool {
-    let mut polled = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
-    matches!(poll(&mut polled, PollTimeout::ZERO), Ok(n) if n > 0)
+/// Nothing tells the end of a process that is not our child: it is looked for again and
+/// again.
+#[cold]
+fn gone_by_proc(pid: i32, patience: Duration) -> bool {
+    const PAUSE: Duration = Duration::from_millis(1);
+    let start = Instant::now();
+    loop {
+        if is_gone_now(pid) {
+            return true;
+        }
+        let left = patience.saturating_sub(start.elapsed());
+        if left.is_zero() {
+            return false;
+        }
+        std::thread::sleep(left.min(PAUSE));
+    }
 }
 
-fn gone_by_proc(pid: i32) -> bool {
+fn is_gone_now(pid: i32) -> bool {
     // SAFETY: signal 0 only asks.
     if unsafe { libc::kill(pid, 0) } != 0 {
         return io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH);
@@ -59,13 +69,45 @@ const INFO_EXIT: u64 = 1 << 3;
 const GET_INFO: libc::c_ulong =
     (3 << 30) | ((size_of::<PidfdInfo>() as libc::c_ulong) << 16) | (0xff << 8) | 11;
 
-/// The wait status of the ended process behind `fd`, where the kernel still knows
-/// it although somebody else has reaped it.
-pub(crate) fn exit_status(fd: impl AsFd) -> Option<i32> {
+/// What the kernel says of how a process ended, though somebody else reaps it.
+pub(crate) enum Told {
+    /// The wait status.
+    Status(i32),
+    /// The process still runs, or has not been reaped.
+    NotYet,
+    /// It does not know, or knows of no such question.
+    Never,
+}
+
+/// How the process behind `fd` ended.
+pub(crate) fn status(fd: impl AsFd) -> Told {
+    match ask_status(&fd) {
+        // It may have been reaped between the kernel's look for a status and that for the
+        // process; then there is one now.
+        Told::Never => ask_status(&fd),
+        told => told,
+    }
+}
+
+fn ask_status(fd: impl AsFd) -> Told {
     let mut info = PidfdInfo { mask: INFO_EXIT, ..PidfdInfo::default() };
     // SAFETY: the request carries the size of the struct that it writes.
     let done = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), GET_INFO as _, &mut info) };
-    (done == 0 && info.mask & INFO_EXIT != 0).then_some(info.exit_code)
+    match done {
+        0 if info.mask & INFO_EXIT != 0 => Told::Status(info.exit_code),
+        0 => Told::NotYet,
+        _ => Told::Never,
+    }
+}
+
+/// Whether the process behind `fd` has ended.
+pub(crate) fn has_ended(fd: impl AsFd) -> bool {
+    ends_within(fd, PollTimeout::ZERO)
+}
+
+fn ends_within(fd: impl AsFd, patience: PollTimeout) -> bool {
+    let mut polled = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    matches!(poll(&mut polled, patience), Ok(n) if n > 0)
 }
 
 /// Sends a signal to the process behind `fd`, and to no other that has its number by now.
@@ -87,12 +129,35 @@ pub(crate) fn signal(fd: impl AsFd, number: i32) -> io::Result<()> {
 /// Waits until the process behind `fd` has ended.
 #[cfg(feature = "testing")]
 pub(crate) fn wait_gone(fd: impl AsFd) {
-    let mut polled = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
     // Interrupted by a signal, perhaps.
-    while !matches!(poll(&mut polled, PollTimeout::NONE), Ok(n) if n > 0) {}
+    while !ends_within(&fd, PollTimeout::NONE) {}
 }
 
 /// Whether the kernel has process descriptors.
 pub(crate) fn available() -> bool {
     open(std::process::id() as i32).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn without_a_descriptor_the_end_is_waited_for_as_well() {
+        let for_ever = Duration::from_secs(24 * 60 * 60);
+        let mut stays = Command::new("sleep").arg("1000").spawn().expect("it starts");
+        let pid = stays.id() as i32;
+        assert!(!gone_by_proc(pid, Duration::ZERO));
+        assert!(!gone_by_proc(pid, Duration::from_millis(3)));
+        stays.kill().expect("it runs");
+        // A zombie has ended.
+        assert!(gone_by_proc(pid, for_ever));
+        assert!(stays.wait().is_ok_and(|s| !s.success()));
+        // One whose end is a while off.
+        let mut ends = Command::new("sleep").arg("0.2").spawn().expect("it starts");
+        assert!(gone_by_proc(ends.id() as i32, for_ever));
+        assert!(ends.wait().expect("it is our child").success());
+        assert!(gone_by_proc(ends.id() as i32, Duration::ZERO));
+    }
 }

@@ -2,9 +2,9 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 /// Wakes a thread, and counts how often.
@@ -65,4 +65,42 @@ pub async fn all<F: Future + Unpin>(mut futures: Vec<F>) -> Vec<F::Output> {
     })
     .await;
     outputs.into_iter().flatten().collect()
+}
+
+/// Runs all of them on this thread, polling those alone that were woken; what each has
+/// returned, in their order, and how often any was woken.
+pub fn run_woken<F: Future>(futures: impl IntoIterator<Item = F>) -> (Vec<F::Output>, usize) {
+    let (woken, turns) = mpsc::channel();
+    let mut tasks: Vec<_> = futures.into_iter().map(|f| (Box::pin(f), None)).collect();
+    let mut left = tasks.len();
+    let wakers: Vec<Waker> =
+        (0..left).map(|task| Arc::new(Turn { task, woken: woken.clone() }).into()).collect();
+    let mut turns = (0..left).chain(turns.iter());
+    let mut polls = 0;
+    while left > 0 {
+        let task = turns.next().expect("the channel is open");
+        polls += 1;
+        let (future, output) = &mut tasks[task];
+        if output.is_none()
+            && let Poll::Ready(ready) =
+                future.as_mut().poll(&mut Context::from_waker(&wakers[task]))
+        {
+            *output = Some(ready);
+            left -= 1;
+        }
+    }
+    let woken = polls - tasks.len();
+    (tasks.into_iter().filter_map(|(_, output)| output).collect(), woken)
+}
+
+struct Turn {
+    task: usize,
+    woken: mpsc::Sender<usize>,
+}
+
+impl Wake for Turn {
+    fn wake(self: Arc<Self>) {
+        // Nobody hears of it once all are done.
+        let _ = self.woken.send(self.task);
+    }
 }

@@ -9,6 +9,7 @@ pub mod false_worker;
 pub mod forge;
 pub mod groups;
 pub mod hear;
+pub mod lacking;
 pub mod ledger;
 pub mod logged;
 pub mod lying;

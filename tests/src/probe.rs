@@ -134,6 +134,22 @@ impl Clean {
     }
 }
 
+/// From now on a process can open descriptors only at numbers below this one. Its hard limit
+/// stays.
+#[allow(unsafe_code)]
+pub fn limit_descriptors(pid: u32, below: i32) {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("it runs");
+    let open_files = limits.lines().find(|l| l.starts_with("Max open files")).expect("all have it");
+    let hard = open_files.split_whitespace().nth(4).expect("as in proc(5)");
+    let hard = hard.parse().unwrap_or(libc::RLIM_INFINITY);
+    let limit = libc::rlimit { rlim_cur: below as libc::rlim_t, rlim_max: hard };
+    // SAFETY: one limit is read, and none is written.
+    let done = unsafe {
+        libc::prlimit(pid as i32, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut())
+    };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+}
+
 /// A number at which no descriptor is open, as if it were borrowed.
 #[allow(unsafe_code)]
 pub fn closed_fd() -> BorrowedFd<'static> {

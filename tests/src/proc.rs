@@ -72,6 +72,39 @@ pub fn huge_pages_refused() -> u64 {
     line.map_or(0, |n| n.parse().expect("a number"))
 }
 
+/// Whether of so many MiB that a template has loaded enough are in huge pages. Where they are
+/// not, it is the kernel that had none: then this says so, and fails otherwise. `refused`
+/// is how often it had none before.
+pub fn is_collapsed(collapsed: u64, loaded: u64, refused: u64) -> bool {
+    if collapsed >= loaded / 2 {
+        return true;
+    }
+    let own = collapsed_here();
+    assert!(
+        huge_pages_refused() > refused || own < TRIED / 2,
+        "{collapsed} of {loaded} MiB, while this process was given {own} of {TRIED}"
+    );
+    println!("skipped: the kernel gave huge pages for {collapsed} of {loaded} MiB");
+    false
+}
+
+const TRIED: u64 = 64;
+
+/// Asks for huge pages beneath memory of this process: how many of [`TRIED`] MiB it was given.
+#[allow(unsafe_code)]
+fn collapsed_here() -> u64 {
+    const HUGE: usize = 2 << 20;
+    const MADV_COLLAPSE: libc::c_int = 25;
+    let memory = vec![1u8; (TRIED as usize + 2) << 20];
+    let end = memory.as_ptr() as usize + memory.len();
+    let first = (memory.as_ptr() as usize).next_multiple_of(HUGE);
+    let given = (first..end).step_by(HUGE).filter(|at| {
+        // SAFETY: the contents stay as they are; only the pages beneath them change.
+        at + HUGE <= end && unsafe { libc::madvise(*at as *mut _, HUGE, MADV_COLLAPSE) } == 0
+    });
+    2 * given.count() as u64
+}
+
 /// The address space of a process (`self`, or its id), in bytes.
 pub fn virtual_memory(pid: &str) -> u64 {
     status_bytes(pid, "VmSize")

@@ -1,4 +1,5 @@
-//! What a chapter says is shown by a test or an example is there.
+//! What a chapter says is shown by a test or an example is there, and what it shows of one
+//! is that.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,4 +48,19 @@ fn each_test_and_example_that_the_manuals_are_mapped_to_exists() {
         }
     }
     assert!(seen > 100, "only {seen} names are there");
+}
+
+#[test]
+fn the_first_program_of_the_readme_is_the_example() {
+    // Line by line: the example may have room between them, and begins with what it is.
+    let lines = |text: &str| -> Vec<String> {
+        let kept = text.lines().filter(|l| !l.trim().is_empty() && !l.starts_with("//!"));
+        kept.map(str::to_owned).collect()
+    };
+    let example = fs::read_to_string(root().join("examples/hello.rs")).unwrap();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, first) = readme.split_once("```rust\n").unwrap();
+    let (first, _) = first.split_once("```\n").unwrap();
+    assert_eq!(lines(first), lines(&example));
+    assert!(lines(first).len() > 10, "{first}");
 }

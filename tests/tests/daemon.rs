@@ -61,6 +61,19 @@ fn a_daemon_hears_events_and_keeps_deadlines() {
 }
 
 #[test]
+fn a_daemon_keeps_what_a_process_of_its_snapshot_cannot_have() {
+    on_each(&[MAIN_CAUGHT, HOOK_SERVED, NO_OPT_IN], |program| {
+        let mut program = Program::play(program, &["rival"]);
+        // Of `make`.
+        program.expect("at template ");
+        program.expect("at template ");
+        program.expect("at daemon ");
+        assert!(program.wait().success());
+        program.nobody_left(AT_ONCE);
+    });
+}
+
+#[test]
 fn a_daemon_lets_go_of_workers() {
     a_daemon_does(&["daemon_lets_go", "finish"]);
     a_daemon_does(&["daemon_lets_go", "drop"]);

@@ -1,5 +1,7 @@
 //! Who dies when somebody is killed, and what is told of it.
 
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 use offshoot_tests::program::{AT_ONCE, Program, TREE, Watched, on_each};
 use offshoot_tests::{output_of, parent_of};
@@ -28,19 +30,24 @@ fn nothing_outlives_a_killed_program() {
         let mut names: Vec<String> = (0..TREE).map(|_| program.expect("at ")).collect();
         names.iter_mut().for_each(|n| n.truncate(n.find(' ').expect("a pid follows")));
         names.sort();
-        let all =
-            "makes_its_own never_ends never_ends read_for_ever spin spin stay stay stay stops";
+        let all = "exec exec makes_its_own never_ends never_ends read_for_ever spin spin spin \
+                   stay stay stay stay stops takes_its_own";
         assert_eq!(names.join(" "), all);
         program.kill();
         program.nobody_left(AT_ONCE);
     });
 }
 
+/// All of the scene's.
+fn detached(program: &mut Program) -> [Watched; 8] {
+    std::array::from_fn(|_| at(program, "answer"))
+}
+
 #[test]
 fn detached_processes_outlive_program_and_template() {
     on_each(&ALL, |program| {
         let mut program = Program::play(program, &["detached"]);
-        let children = [at(&mut program, "answer"), at(&mut program, "answer")];
+        let children = detached(&mut program);
         let templates = children.each_ref().map(|c| Watched::new(parent_of(c.pid()).unwrap()));
         program.kill();
         assert!(templates.iter().all(|t| t.gone_within(AT_ONCE)));
@@ -63,10 +70,13 @@ fn detached_processes_outlive_program_and_template() {
 fn detached_processes_outlive_a_killed_template() {
     on_each(&ALL, |program| {
         let mut program = Program::play(program, &["detached"]);
-        let children = [at(&mut program, "answer"), at(&mut program, "answer")];
-        for child in &children {
-            let template = Watched::new(parent_of(child.pid()).unwrap());
-            template.signal(Signal::SIGKILL);
+        let children = detached(&mut program);
+        let templates = children.each_ref().map(|c| Watched::new(parent_of(c.pid()).unwrap()));
+        for template in &templates {
+            // Some have the same.
+            if !template.gone_within(Duration::ZERO) {
+                template.signal(Signal::SIGKILL);
+            }
             assert!(template.gone_within(AT_ONCE));
         }
         for child in &children {
@@ -78,19 +88,59 @@ fn detached_processes_outlive_a_killed_template() {
     });
 }
 
+/// A process of a snapshot outlives the program, of which everything else ends.
+fn an_heir_has_nothing(scene: &'static [&'static str]) {
+    on_each(&ALL, move |program| {
+        let mut program = Program::play(program, scene);
+        let (mut owners, mut others) = (Vec::new(), Vec::new());
+        let heir = loop {
+            let line = program.expect("at ");
+            let mut words = line.split(' ');
+            let name = words.next().expect("a name");
+            let process = Watched::new(words.next().expect("a pid").parse().expect("a pid"));
+            match name {
+                "owner" => owners.push(process),
+                "template" => others.push(process),
+                _ => break process,
+            }
+        };
+        // The snapshot.
+        others.push(Watched::new(parent_of(heir.pid()).expect("it lives")));
+        owners.iter().for_each(|process| process.signal(Signal::SIGKILL));
+        for process in owners.iter().chain(&others) {
+            assert!(process.gone_within(AT_ONCE), "{:?}", program.processes());
+        }
+        program.go_on();
+        program.expect("done");
+        program.nobody_left(AT_ONCE);
+    });
+}
+
+#[test]
+fn a_process_of_a_snapshot_does_not_inherit_the_programs_templates() {
+    an_heir_has_nothing(&["heir"]);
+}
+
+#[test]
+fn a_process_of_a_forks_snapshot_does_not_inherit_the_programs_templates() {
+    an_heir_has_nothing(&["heir", "fork"]);
+}
+
 #[test]
 fn another_death_signal_is_delivered() {
     on_each(&ALL, |program| {
-        let mut played = Program::play(program, &["told"]);
-        at(&mut played, "tells");
-        played.kill();
-        assert_eq!(played.nobody_left(AT_ONCE), "told 15\n");
+        for asked_for in ["process", "fork", "fork_of_fork"] {
+            let mut played = Program::play(program, &["told", asked_for]);
+            at(&mut played, "tells");
+            played.kill();
+            assert_eq!(played.nobody_left(AT_ONCE), "told 15\n");
 
-        let mut played = Program::play(program, &["told"]);
-        let child = at(&mut played, "tells");
-        Watched::new(parent_of(child.pid()).unwrap()).signal(Signal::SIGKILL);
-        assert_eq!(played.line(), "told 15");
-        played.succeed();
+            let mut played = Program::play(program, &["told", asked_for]);
+            let child = at(&mut played, "tells");
+            Watched::new(parent_of(child.pid()).unwrap()).signal(Signal::SIGKILL);
+            assert_eq!(played.line(), "told 15");
+            played.succeed();
+        }
     });
 }
 
@@ -140,6 +190,11 @@ fn a_re_executed_template_is_killed() {
 }
 
 #[test]
+fn a_snapshot_is_killed() {
+    each_plays("snapshot_killed");
+}
+
+#[test]
 fn a_worker_is_killed() {
     each_plays("worker_killed");
 }
@@ -150,13 +205,26 @@ fn a_worker_is_killed_during_its_setup() {
 }
 
 #[test]
+fn a_death_does_not_kill_a_program_that_does_not_ignore_sigpipe() {
+    each_plays("without_ignoring_sigpipe");
+}
+
+#[test]
 fn the_kernel_tells_what_a_dead_template_cannot() {
     if !offshoot_tests::kernel_is_at_least(6, 15) {
         println!("skipped: before Linux 6.15 the kernel does not tell the status of the reaped");
         return;
     }
     on_each(&ALL, |program| {
-        let said = output_of(NO_OPT_IN, &["init", program, "status_by_kernel"]);
-        assert_eq!(said, "waited Some(9)\ntried Some(9)\nended Some(10)\n");
+        let said = output_of(NO_OPT_IN, &["late_init", program, "status_by_kernel"]);
+        assert_eq!(said, "done\n");
+    });
+}
+
+#[test]
+fn what_nobody_can_tell_is_not_waited_for_for_ever() {
+    on_each(&[MAIN_CAUGHT], |program| {
+        let said = output_of(NO_OPT_IN, &["late_init", program, "never_reaped"]);
+        assert_eq!(said, "done\n");
     });
 }

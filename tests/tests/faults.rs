@@ -2,14 +2,13 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::process::Command;
 
 use offshoot::{Args, Process, Resource};
 use offshoot_tests::entries::{answer, answers, linger};
 use offshoot_tests::probe::{
-    Holdings, alone, children_of, closed_fd, fds_of, settled, template_of,
+    Holdings, alone, children_of, closed_fd, fds_of, limit_descriptors, settled, template_of,
 };
-use offshoot_tests::{DEADLINE, eventually, run_command, runs, state, within};
+use offshoot_tests::{DEADLINE, eventually, runs, state, within};
 
 offshoot::early!();
 
@@ -196,28 +195,31 @@ fn a_template_without_room_for_descriptors_says_so_and_goes_on() {
 }
 
 #[test]
-fn a_template_with_room_for_one_descriptor_survives_a_question_for_a_pidfd() {
+fn a_template_with_room_for_one_descriptor_or_none_survives_a_question_for_a_pidfd() {
+    if !offshoot::doctor().pidfd {
+        println!("skipped: there are no process descriptors here");
+        return;
+    }
     within(DEADLINE, || {
-        let mut answers = [0, 0];
-        for limit in 4..14 {
-            let template =
-                settled(Process::new().unwrap().rlimit(Resource::OpenFiles, limit, limit));
-            let child = template.fork().unwrap().run(linger).unwrap();
-            match child.id() {
-                Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{error:?}"),
-                Ok(_) => {
-                    match child.pidfd() {
-                        Ok(_) => answers[0] += 1,
-                        Err(error) => {
-                            assert!(error.is_resource(), "limit {limit}: {error:?}");
-                            answers[1] += 1;
-                        }
-                    }
-                    child.signal(0).expect("its template still answers");
-                }
-            }
+        let template = settled(Process::new().unwrap());
+        let child = template.fork().unwrap().run(linger).unwrap();
+        let pid = template_of(&child);
+        let held = fds_of(pid);
+        let free = (0..).find(|fd| !held.contains(fd)).unwrap();
+        let is_emfile = |error: offshoot::Error| {
+            assert!(error.is_resource(), "{error:?}");
+            assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{error}");
+        };
+        for _ in 0..3 {
+            limit_descriptors(pid, free);
+            is_emfile(child.pidfd().unwrap_err());
+            child.signal(0).expect("its template still answers");
+            is_emfile(template.fork().unwrap().run(answer).unwrap().wait().unwrap_err());
+            limit_descriptors(pid, free + 1);
+            child.pidfd().expect("there is room for it");
+            answers(template.fork().unwrap());
         }
-        assert!(answers[0] > 0, "some limit has room for it");
+        eventually(DEADLINE, "nothing kept of all that", || fds_of(pid) == held);
     });
 }
 
@@ -260,23 +262,25 @@ fn a_dead_template_is_an_error_of_its_forks_and_of_nothing_else() {
     });
 }
 
-const SHORT: &str = env!("CARGO_BIN_EXE_short");
-
 #[test]
-fn a_program_without_room_for_descriptors_says_so_and_goes_on() {
-    let output = run_command(Command::new(SHORT).arg("descriptors"));
-    assert!(output.status.success(), "{output:?}");
-}
-
-#[test]
-fn a_user_with_too_many_processes_is_told_so_and_goes_on() {
-    if !nix::unistd::getuid().is_root() {
-        println!("skipped: only root can become a user without other processes");
-        return;
-    }
-    use std::os::unix::process::CommandExt;
-    // One that nobody else is, not even this test in another run.
-    let user = 200_000 + std::process::id() % 1_000_000;
-    let output = run_command(Command::new(SHORT).arg("processes").uid(user).gid(user));
-    assert!(output.status.success(), "{output:?}");
+fn a_program_without_room_for_what_it_was_sent_is_not_executed() {
+    within(DEADLINE, || {
+        let null = File::open("/dev/null").unwrap();
+        let [mut executed, mut refused] = [0, 0];
+        for limit in 3..20 {
+            let process = Process::new().unwrap().rlimit(Resource::OpenFiles, limit, limit);
+            let process = (0..3).fold(process, |p, _| p.send_fd(&null));
+            // Its loader may have no room for libraries.
+            match process.exec(["/bin/true"]).unwrap().wait() {
+                Ok(status) if status.success() || status.code() == Some(127) => executed += 1,
+                Ok(status) => panic!("{limit}: {status}"),
+                Err(error) => {
+                    assert!(error.is_exec(), "{limit}: {error:?}");
+                    assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{limit}: {error}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(executed > 0 && refused > 0, "{executed} {refused}");
+    });
 }

@@ -1,10 +1,13 @@
 //! What waits for room in the queue, and for how long a call may run then.
 
+use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use offshoot::{Done, Fd, Pool};
-use offshoot_tests::block_on::{all, block_on};
+use offshoot_tests::block_on::{Bell, all, block_on, run_woken};
 use offshoot_tests::hear::{Gate, pass};
 use offshoot_tests::{DEADLINE, eventually, within};
 
@@ -109,5 +112,51 @@ fn maps_and_streams_share_what_room_there_is() {
         });
         eventually(DEADLINE, "nothing is left", || pool.stats().running == 0);
         assert_eq!(pool.finish().unwrap().done, 800);
+    });
+}
+
+#[test]
+fn of_many_who_await_room_one_is_woken_for_each_place() {
+    within(DEADLINE, || {
+        let pool = Pool::builder(open).max(1).load(2).queue_limit(2).build().unwrap();
+        let calls = (0..1000).map(|n| {
+            let pool = &pool;
+            async move { pool.call_async((n, None)).await.await.unwrap() }
+        });
+        let (told, woken) = run_woken(calls);
+        assert_eq!(told, Vec::from_iter(0..1000));
+        // Once for room and once for the result, and some in vain.
+        assert!(woken < 4000, "{woken}");
+        assert_eq!(pool.finish().unwrap().done, 1000);
+    });
+}
+
+#[test]
+fn one_who_is_told_and_does_not_look_is_passed_over() {
+    within(DEADLINE, || {
+        for drops in [false, true] {
+            let pool = Pool::builder(open).max(1).load(1).queue_limit(0).build().unwrap();
+            let (gate, shut) = Gate::new();
+            let first = pool.call((1, Some(shut)));
+            let bells = [Bell::new(), Bell::new()];
+            let awaits = |n: u32, bell: &Arc<Bell>| {
+                let mut call = Box::pin(pool.call_async((n, None)));
+                let waker = Waker::from(Arc::clone(bell));
+                assert!(call.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+                call
+            };
+            let mut idle = Some(awaits(2, &bells[0]));
+            let next = awaits(3, &bells[1]);
+            drop(gate);
+            assert_eq!(first.wait().unwrap(), 1);
+            eventually(DEADLINE, "the first is told", || bells[0].rings() > 0);
+            idle.take_if(|_| drops);
+            eventually(DEADLINE, "the second is told", || bells[1].rings() > 0);
+            assert_eq!(block_on(async { next.await.await }).unwrap(), 3);
+            let told = idle.map(|idle| block_on(async { idle.await.await }).unwrap());
+            assert_eq!(told, (!drops).then_some(2));
+            let done = if drops { 2 } else { 3 };
+            assert_eq!(pool.finish().unwrap().done, done);
+        }
     });
 }

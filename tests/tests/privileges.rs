@@ -50,3 +50,13 @@ fn named_entries_alone_keep_privileges() {
 fn root_makes_processes_of_others() {
     as_root("configured", 3);
 }
+
+#[test]
+fn a_template_of_an_ordinary_user_refuses_others() {
+    as_root("strangers", 0);
+}
+
+#[test]
+fn a_process_of_another_user_may_be_beyond_signals() {
+    as_root("beyond_signals", 0);
+}

@@ -181,11 +181,25 @@ fn an_unknown_name_sends_nothing() {
 
 #[test]
 fn a_name_that_is_registered_twice_is_caught_at_start() {
-    let output = run(env!("CARGO_BIN_EXE_duplicate"), &[]);
-    assert_eq!(output.status.code(), Some(70));
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
-    assert_eq!(
-        String::from_utf8_lossy(&output.stderr),
-        "offshoot: two functions are registered as `the same`: give one of them another name with `name = \"…\"`\n"
-    );
+    for program in [env!("CARGO_BIN_EXE_duplicate"), env!("CARGO_BIN_EXE_duplicate_setups")] {
+        let output = run(program, &[]);
+        assert_eq!(output.status.code(), Some(70), "{program}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+        assert_eq!(
+            String::from_utf8_lossy(&output.stderr),
+            "offshoot: two functions are registered as `the same`: give one of them another name with `name = \"…\"`\n"
+        );
+    }
+}
+
+#[test]
+fn more_names_of_privileged_entries_than_a_message_holds_are_an_error() {
+    within(DEADLINE, || {
+        let privileged = |times| offshoot::privileged(std::iter::repeat_n(opaque, times));
+        let error = privileged(1000).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EMSGSIZE), "{error}");
+        // The template has heard nothing of it, and goes on.
+        privileged(100).unwrap();
+        assert_eq!(code(new().run(opaque)), Some(35));
+    });
 }

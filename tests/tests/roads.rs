@@ -49,6 +49,22 @@ fn each_program_takes_its_road_and_says_why() {
 }
 
 #[test]
+fn the_doctor_says_where_there_is_no_early_template_of_ones_own() {
+    on_each(&ALL, |program| {
+        let without = match program {
+            NO_OPT_IN => {
+                "ReExec: the program has neither #[offshoot::main] nor offshoot::early!()\n"
+            }
+            _ => "ReExec: the early template has died, or is another process's\n",
+        };
+        let worker = "ReExec: this process is a worker, and was not started as a program\n";
+        // Each before it makes a process, and after.
+        let all = [worker.repeat(2), without.repeat(4)].concat();
+        assert_eq!(output_of(program, &["reasons"]), all);
+    });
+}
+
+#[test]
 fn a_report_is_a_few_lines_of_text() {
     on_each(&ALL, |program| {
         let report = output_of(program, &["report"]);

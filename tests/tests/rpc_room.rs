@@ -1,5 +1,6 @@
 //! Who waits for room for a call gets it as soon as there is some, whoever makes it.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::task::{Context, Waker};
@@ -7,7 +8,7 @@ use std::task::{Context, Waker};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, gettid};
 use offshoot::{Call, Error, Process, Rpc};
-use offshoot_tests::block_on::{Bell, block_on};
+use offshoot_tests::block_on::{Bell, block_on, run_woken};
 use offshoot_tests::{DEADLINE, eventually, within};
 
 offshoot::early!();
@@ -102,11 +103,11 @@ fn one_who_awaits_room_no_more_is_forgotten() {
             let waker = Waker::from(Arc::clone(&bell));
             let mut waits = std::pin::pin!(rpc.call_async(vec![]));
             let mut context = Context::from_waker(&waker);
-            assert!(std::future::Future::poll(waits.as_mut(), &mut context).is_pending());
+            assert!(waits.as_mut().poll(&mut context).is_pending());
             // By whichever task it is awaited.
             let other = Waker::from(Bell::new());
             let mut context = Context::from_waker(&other);
-            assert!(std::future::Future::poll(waits.as_mut(), &mut context).is_pending());
+            assert!(waits.as_mut().poll(&mut context).is_pending());
         }
         assert_eq!(Arc::strong_count(&bell), 1, "nobody will wake it");
         signal(&rpc, Signal::SIGCONT);
@@ -178,6 +179,50 @@ fn a_call_that_waits_for_room_gets_it_or_the_error() {
                     assert_eq!(third.join().unwrap().unwrap(), 3);
                 }
             });
+        }
+    });
+}
+
+#[test]
+fn of_many_who_await_room_one_is_woken_for_each_place() {
+    within(DEADLINE, || {
+        let rpc = Process::new().unwrap().rpc(careful).max_in_flight(4).start().unwrap();
+        let calls = (100..1100).map(|n| {
+            let rpc = &rpc;
+            async move { rpc.call_async(n).await.await.unwrap() }
+        });
+        let (told, woken) = run_woken(calls);
+        assert_eq!(told, Vec::from_iter(100..1100));
+        // Once for room and once for the result, and some in vain.
+        assert!(woken < 4000, "{woken}");
+        assert!(rpc.finish().unwrap().success());
+    });
+}
+
+#[test]
+fn one_who_is_told_and_does_not_look_is_passed_over() {
+    within(DEADLINE, || {
+        for drops in [false, true] {
+            let rpc = held_up(1);
+            let first = rpc.call(1);
+            let bells = [Bell::new(), Bell::new()];
+            let awaits = |n: u32, bell: &Arc<Bell>| {
+                let mut call = Box::pin(rpc.call_async(n));
+                let waker = Waker::from(Arc::clone(bell));
+                assert!(call.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+                call
+            };
+            let mut idle = Some(awaits(2, &bells[0]));
+            let next = awaits(3, &bells[1]);
+            signal(&rpc, Signal::SIGCONT);
+            assert_eq!(first.wait().unwrap(), 1);
+            eventually(DEADLINE, "the first is told", || bells[0].rings() > 0);
+            idle.take_if(|_| drops);
+            eventually(DEADLINE, "the second is told", || bells[1].rings() > 0);
+            assert_eq!(block_on(async { next.await.await }).unwrap(), 3);
+            let told = idle.map(|idle| block_on(async { idle.await.await }).unwrap());
+            assert_eq!(told, (!drops).then_some(2));
+            assert!(rpc.finish().unwrap().success());
         }
     });
 }

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use offshoot_tests::program::{AT_ONCE, Program, on_each};
-use offshoot_tests::{DEADLINE, output_of, run, within};
+use offshoot_tests::{DEADLINE, output_of, run, run_command, within};
 
 const MAIN_CAUGHT: &str = env!("CARGO_BIN_EXE_main_caught");
 const HOOK_SERVED: &str = env!("CARGO_BIN_EXE_hook_served");
@@ -41,6 +41,67 @@ fn a_stack_overflow_gives_a_message_and_sigabrt() {
 #[test]
 fn what_is_printed_without_a_newline_comes_out_once() {
     on_each(&ALL, |program| assert_eq!(output_of(program, &["prints"]), "without a newline"));
+}
+
+/// That the texts come out in both ways, each of them once, in whatever order.
+fn each_once(output: &str, texts: &[&str]) {
+    let both = |text: &&str| [format!("rust {text}"), format!("c {text}")];
+    let mut expected: Vec<String> = texts.iter().flat_map(both).collect();
+    let mut printed: Vec<&str> = output.trim_end_matches(", ").split(", ").collect();
+    expected.sort();
+    printed.sort();
+    assert_eq!(printed, expected);
+}
+
+const FORKS: [&str; 3] = ["fork 0", "fork 1", "fork 2"];
+
+#[test]
+fn what_a_setup_function_leaves_in_buffers_comes_out_once() {
+    on_each(&ALL, |program| {
+        let others = ["setup", "second setup", "before a program", "before a failure"];
+        let nested = ["nested fork 0", "nested fork 1", "nested fork 2"];
+        let all = [&others[..], &FORKS, &nested].concat();
+        each_once(&output_of(program, &["text_of_a_setup"]), &all);
+    });
+}
+
+#[test]
+fn what_was_in_buffers_before_a_snapshot_comes_out_once() {
+    on_each(&ALL, |program| {
+        let all = [&["program"][..], &FORKS].concat();
+        each_once(&output_of(program, &["text_before_a_snapshot"]), &all);
+    });
+}
+
+/// Constructors of the program run in the template as well, if that was made before, or is
+/// the program executed again.
+#[test]
+fn what_constructors_leave_in_buffers_comes_out_once_where_they_have_run() {
+    on_each(&ALL, |program| {
+        for early in ["0", "1"] {
+            let mut command = Command::new(program);
+            command.arg("text_of_constructors").env("LEAVE_TEXT", "1").env("OFFSHOOT_EARLY", early);
+            let output = run_command(&mut command);
+            assert!(output.status.success(), "{output:?}");
+            let mut all =
+                [&["constructor", "constructor", "early constructor"][..], &FORKS].concat();
+            if early == "0" || program == NO_OPT_IN {
+                all.push("early constructor");
+            }
+            each_once(&String::from_utf8(output.stdout).expect("it is text"), &all);
+        }
+    });
+}
+
+#[test]
+fn handlers_of_atexit_run_in_forks_of_what_has_registered_them() {
+    on_each(&ALL, |program| {
+        // The program's own end is one of them.
+        let mut played = Program::play(program, &["handlers"]);
+        played.succeed();
+        let own = format!("{}\n", played.id());
+        assert_eq!(played.nobody_left(AT_ONCE), own);
+    });
 }
 
 #[test]

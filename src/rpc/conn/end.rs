@@ -211,14 +211,12 @@ impl Conn {
             }
             self.handlers.end(fault.map(Error::from));
         }
-        let (seats, wakers) = {
+        let (seats, waiting) = {
             let mut state = self.state();
-            let mut seats = state.room.clone();
-            seats.append(&mut state.end_seats);
-            (seats, std::mem::take(&mut state.room_wakers))
+            (std::mem::take(&mut state.end_seats), state.room.all())
         };
         seats.iter().for_each(|s| s.ring());
-        self.wake_all(wakers);
+        self.tell_all(waiting);
         *lock(&self.exit) = None;
         // This may be the last reference but the caller's.
         let kept = lock(&self.kept).take();

@@ -19,8 +19,9 @@ impl Conn {
     }
 
     /// Waits until something is there to be read, and reads once. Whether something has
-    /// come, as in `fill`; it may be in the ring.
-    pub(super) fn wait_to_read(&self, reader: &mut Reader) -> Result<bool, HeldUp> {
+    /// come, as in `fill`; it may be in the ring. One who waits for `room` does not sleep if
+    /// there is some.
+    pub(super) fn wait_to_read(&self, reader: &mut Reader, room: bool) -> Result<bool, HeldUp> {
         let Reader { inbox, spin, .. } = reader;
         let socket = self.child.stream();
         let ring = self.ring.get();
@@ -57,6 +58,11 @@ impl Conn {
                 drop(state);
             } else if self.flush_with(state) || self.state().is_held_up() {
                 return Err(HeldUp);
+            }
+            // Another thread may have sent what filled the queue, and told this one when it
+            // had looked, and did not listen.
+            if room && self.has_room(&self.state()) {
+                return Ok(Ok(Filled::Some));
             }
             if ring.is_some_and(|ring| !ring.sleep(position)) {
                 return Ok(Ok(Filled::Some));

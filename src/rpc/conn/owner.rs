@@ -37,6 +37,8 @@ impl Conn {
         let (asked, stuck) = {
             let mut state = self.state();
             state.writing = false;
+            state.room.forget_threads();
+            state.room_asked = false;
             let timed = state.timer_at.take().is_some();
             let asked = timed || state.send_asked || state.look_asked;
             (asked, state.stuck.is_some())

@@ -153,7 +153,7 @@ impl Conn {
         if deadline.is_some() {
             self.flush_with(self.state());
         } else {
-            match self.wait_to_read(&mut reader) {
+            match self.wait_to_read(&mut reader, room) {
                 Ok(true) => {
                     // Most often it is what is waited for.
                     self.step(&mut reader);

@@ -1,7 +1,6 @@
 //! What a connection knows of its calls and of what it has to send, behind one lock.
 
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::super::outbox::Outbox;
@@ -10,6 +9,7 @@ use super::book::{Book, Ticket};
 use super::end::End;
 use crate::error::Fault;
 use crate::lead::Seat;
+use crate::room::Line;
 
 /// A cancelled call that runs on, as far as is known: the process is killed for it.
 #[derive(Clone, Copy)]
@@ -68,9 +68,10 @@ pub(super) struct State {
     /// What every call gets from now on.
     pub(super) fault: Option<Fault>,
     pub(super) end: Option<End>,
-    pub(super) room: Vec<Arc<Seat>>,
-    /// By key.
-    pub(super) room_wakers: Vec<(u64, Waker)>,
+    /// Who waits for room.
+    pub(super) room: Line,
+    /// The hub has been asked to see whether whoever was told has looked.
+    pub(super) room_asked: bool,
     pub(super) end_seats: Vec<Arc<Seat>>,
 }
 

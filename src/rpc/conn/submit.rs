@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::super::call::Complete;
 use super::super::frame::{Frame, give_scratch};
+use super::room::AwaitsRoom;
 use super::{Conn, State, Ticket, Time};
 use crate::error::{Error, Fault};
 use crate::sys::ring::Ring;
@@ -32,13 +33,14 @@ impl Conn {
     ) -> Result<Ticket, Error> {
         self.check()?;
         let mut frame = Some(frame);
+        let mut line = AwaitsRoom::new(self);
         loop {
             match self.try_submit(&mut frame, slot)? {
                 Some(ticket) => return Ok(ticket),
                 None if matches!(full, Full::Refuse) || self.is_calling_back() => {
                     return Err(Fault::Full.into());
                 }
-                None => self.wait_for_room(),
+                None => self.wait_for_room(&mut line),
             }
         }
     }

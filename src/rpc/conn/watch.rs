@@ -142,12 +142,16 @@ impl Watched for Conn {
 impl Timed for Conn {
     fn hub_timer(self: Arc<Conn>) {
         self.arm_asked.store(false, Ordering::Release);
-        let look = {
+        let (look, room_asked) = {
             let mut state = self.state();
             let due = state.book.next_deadline().is_some_and(|d| d <= Instant::now());
             state.look_asked = false;
-            due || state.skipped > 0
+            let room_asked = std::mem::take(&mut state.room_asked);
+            (due || state.skipped > 0, room_asked)
         };
+        if room_asked {
+            self.tell_room(self.state());
+        }
         if look {
             // What has been answered in time is not late because nobody has read it.
             self.look();

@@ -40,6 +40,8 @@ fn change() {
         std::env::set_var("SLATE", "changed");
         std::env::set_var("SLATE_NEW", "new");
         std::env::remove_var("SLATE_GONE");
+        // As far as it goes: 19.
+        libc::nice(3);
     }
     std::env::set_current_dir("/").unwrap();
     umask(Mode::from_bits_truncate(0o077));
@@ -56,6 +58,19 @@ fn change() {
     setrlimit(Resource::RLIMIT_NOFILE, 77, hard).unwrap();
 }
 
+/// There is none for the directory: what comes of it, once there are.
+fn without_descriptors(process: Process) {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, 0, hard).unwrap();
+    let process = process.like_parent();
+    setrlimit(Resource::RLIMIT_NOFILE, 77, hard).unwrap();
+    let fork = process.fork().unwrap_err();
+    let error = process.run(tell).unwrap_err();
+    assert_eq!(fork.to_string(), error.to_string());
+    assert!(error.is_resource(), "{error:?}");
+    println!("{error}");
+}
+
 #[offshoot::main]
 fn main() {
     change();
@@ -63,6 +78,13 @@ fn main() {
     let process = match std::env::args().nth(1).as_deref() {
         Some("as started") => process,
         Some("like parent") => process.like_parent(),
+        Some("like parent in a removed directory") => {
+            let directory = tempfile::tempdir().unwrap();
+            std::env::set_current_dir(directory.path()).unwrap();
+            directory.close().unwrap();
+            process.like_parent()
+        }
+        Some("like parent without descriptors") => return without_descriptors(process),
         Some("as titled") => process.title("a title of its own"),
         other => panic!("no such scenario: {other:?}"),
     };

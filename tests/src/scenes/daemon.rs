@@ -25,7 +25,7 @@ fn new() -> Process {
 
 /// Runs `here` in a fork of this process.
 #[allow(unsafe_code)]
-fn in_fork(here: impl FnOnce()) -> Pid {
+pub(super) fn in_fork(here: impl FnOnce()) -> Pid {
     // SAFETY: the scenes that fork have not started a thread; or only this library's, which
     // rests, so that no lock is held.
     match unsafe { fork() }.expect("it can be forked") {
@@ -41,7 +41,7 @@ fn in_fork(here: impl FnOnce()) -> Pid {
     }
 }
 
-fn ends_well(pid: Pid) {
+pub(super) fn ends_well(pid: Pid) {
     assert_eq!(waitpid(pid, None), Ok(WaitStatus::Exited(pid, 0)));
 }
 
@@ -55,7 +55,7 @@ pub(super) fn become_daemon(then: impl FnOnce()) -> ! {
     std::process::exit(0);
 }
 
-fn closes_and_ends(child: &Child) {
+pub(super) fn closes_and_ends(child: &Child) {
     child.stream().shutdown(Shutdown::Write).expect("it is open");
     assert!(child.wait().expect("its status is told").success());
 }
@@ -68,15 +68,19 @@ fn daemon(_: &[String]) {
     let of_nested = nested.fork().and_then(|p| p.run(until_closed)).expect("it runs");
     let executed = Process::new_exec().expect("it is made");
     let handed = new().into_fd().expect("it is made");
+    let snapshot = Process::snapshot().expect("there is one thread");
+    let of_snapshot = snapshot.fork().and_then(|p| p.run(until_closed)).expect("it runs");
     let before = [template_of(&child), template_of(&of_nested)];
     become_daemon(|| {
         closes_and_ends(&child);
         closes_and_ends(&of_nested);
+        closes_and_ends(&of_snapshot);
         let again = new().run(until_closed).expect("it runs");
         assert_eq!(template_of(&again).pid(), before[0].pid(), "the template is kept");
         let again = template.fork().and_then(|p| p.run(until_closed)).expect("it runs");
         assert_eq!(template_of(&again).pid(), before[1].pid(), "the template is kept");
-        for process in [nested, template, executed, Process::from_fd(handed).expect("a socket")] {
+        let handed = Process::from_fd(handed).expect("a socket");
+        for process in [nested, template, executed, handed, snapshot] {
             works(process.fork().expect("it can be forked"));
             works(process);
         }

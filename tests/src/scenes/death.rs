@@ -4,7 +4,7 @@ use std::io::Read;
 use std::thread;
 
 use nix::sys::signal::{SigSet, Signal, raise};
-use offshoot::{Args, Process, Start};
+use offshoot::{Args, Child, Process, Start};
 use offshoot_tests::program::{AT_ONCE, Watched};
 
 use super::{Scene, answer, at, for_ever, hold, never_ends, pipe, stay, template_of, touch};
@@ -21,11 +21,13 @@ pub(super) const SCENES: &[Scene] = &[
 ];
 
 /// How many processes `tree` announces.
-const _: () = assert!(offshoot_tests::program::TREE == 10);
+const _: () = assert!(offshoot_tests::program::TREE == 15);
 
 /// All kinds of processes, in all kinds of states.
 fn tree(_: &[String]) {
     let new = || Process::new().expect("processes can be made");
+    // Before there is another thread.
+    let snapshot = Process::snapshot().expect("there is one thread");
     let mut children = Vec::new();
     for entry in [stay, spin, read_for_ever, makes_its_own] {
         children.push(new().run(entry).expect("it runs"));
@@ -40,7 +42,20 @@ fn tree(_: &[String]) {
     let nested = template.fork().expect("it can be forked").setup(touch, [""; 0]);
     let nested = nested.fork().expect("it can be forked").setup(touch, [""; 0]);
     children.push(nested.fork().and_then(|p| p.run(stay)).expect("it runs"));
+    children.push(snapshot.fork().and_then(|p| p.run(takes_its_own)).expect("it runs"));
+    let of_snapshot = snapshot.fork().expect("it can be forked").setup(touch, [""; 0]);
+    children.push(of_snapshot.fork().and_then(|p| p.run(spin)).expect("it runs"));
+    for from in [new(), template.fork().expect("it can be forked")] {
+        children.push(from.exec(["sleep", "1000"]).expect("it is sent"));
+        executed(children.last().expect("just put there"));
+    }
     hold();
+}
+
+/// Says where it is once the program in it has begun.
+fn executed(child: &Child) {
+    child.stream().read_to_end(&mut Vec::new()).expect("it is closed by the exec");
+    println!("at exec {}", child.id().expect("it runs"));
 }
 
 #[offshoot::entry]
@@ -66,25 +81,53 @@ fn makes_its_own(_start: Start) {
     for_ever();
 }
 
+/// The same, with a snapshot.
+#[offshoot::entry]
+fn takes_its_own(_start: Start) {
+    at("takes_its_own");
+    let _own = Process::snapshot().and_then(|p| p.run(stay)).expect("it runs");
+    for_ever();
+}
+
 #[offshoot::setup]
 fn stops(_args: Args) {
     at("stops");
     let _ = raise(Signal::SIGSTOP);
 }
 
-/// A process that is to outlive the program.
+/// What `answer` does, as a program.
+const ANSWER: &str = "echo at answer $$ $PPID; while read line; do echo answer; done";
+
+/// Processes that are to outlive the program: they, or what they are forked from, are
+/// detached.
 fn detached(_: &[String]) {
-    let _child = Process::new().and_then(|p| p.detach().run(answer)).expect("it runs");
-    let template = Process::new().expect("another").detach().setup(touch, [""; 0]);
-    let _child = template.fork().and_then(|p| p.detach().run(answer)).expect("it runs");
+    let new = || Process::new().expect("processes can be made");
+    let mut children = vec![new().detach().run(answer).expect("it runs")];
+    children.push(new().detach().exec(["sh", "-c", ANSWER]).expect("it is sent"));
+    // One that is a process of its own, and one that is only a queue.
+    let template = new().detach().setup(touch, [""; 0]);
+    for template in [&template, &new().detach()] {
+        let fork = || template.fork().expect("it can be forked");
+        children.push(fork().run(answer).expect("it runs"));
+        children.push(fork().exec(["sh", "-c", ANSWER]).expect("it is sent"));
+        let nested = fork().setup(touch, [""; 0]);
+        children.push(nested.fork().and_then(|p| p.run(answer)).expect("it runs"));
+    }
     // The input is for them.
     for_ever();
 }
 
-/// A process that is told of the death by a signal that it can catch.
-fn told(_: &[String]) {
-    let new = Process::new().expect("processes can be made");
-    let _child = new.parent_death_signal(libc::SIGTERM).run(tells).expect("it runs");
+/// A process that is told of the death by a signal that it can catch: it was asked for there,
+/// or in what it is forked from.
+fn told(args: &[String]) {
+    let asked = Process::new().expect("processes can be made").parent_death_signal(libc::SIGTERM);
+    let template = asked.setup(touch, [""; 0]);
+    let process = match args[0].as_str() {
+        "process" => Process::new().map(|p| p.parent_death_signal(libc::SIGTERM)),
+        "fork" => template.fork(),
+        _ => template.fork().and_then(|p| p.setup(touch, [""; 0]).fork()),
+    };
+    let _child = process.and_then(|p| p.run(tells)).expect("it runs");
     hold();
 }
 

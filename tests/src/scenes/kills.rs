@@ -19,7 +19,7 @@ pub(super) const SCENES: &[Scene] = &[
     ("executed_killed", executed_killed),
     ("worker_killed", worker_killed),
     ("worker_killed_in_setup", worker_killed_in_setup),
-    ("status_by_kernel", status_by_kernel),
+    ("without_ignoring_sigpipe", without_ignoring_sigpipe),
 ];
 
 fn new() -> Process {
@@ -31,7 +31,7 @@ fn kill(process: &Watched) {
     assert!(process.gone_within(AT_ONCE), "{} does not die", process.pid());
 }
 
-fn assert_disconnected<T: std::fmt::Debug>(result: Result<T, Error>) {
+pub(super) fn assert_disconnected<T: std::fmt::Debug>(result: Result<T, Error>) {
     let error = result.expect_err("its template is dead");
     assert!(error.is_disconnected(), "{error}");
 }
@@ -58,8 +58,22 @@ fn template_killed(_: &[String]) {
     let fork = prepared.fork().expect("it can be forked");
     let waiter = thread::spawn(move || other.wait());
     let message = running.exited_receiver();
+    // Templates below it, with children.
+    let nested = new().setup(touch, [""; 0]);
+    let inner = nested.fork().expect("it can be forked").setup(touch, [""; 0]);
+    let below = [&nested, &inner].map(|t| t.fork().map(staying).expect("it can be forked"));
+    let gone = below.each_ref().map(|c| (template_of(c), Watched::new(c.id().expect("it runs"))));
     kill(&template);
     assert!(worker.gone_within(AT_ONCE), "workers die with their template");
+    for (template, child) in &gone {
+        assert!(template.gone_within(AT_ONCE), "and so do templates");
+        assert!(child.gone_within(AT_ONCE), "and so do their children");
+    }
+    below.iter().for_each(|child| assert_disconnected(child.wait()));
+    for template in [nested, inner] {
+        assert_disconnected(template.fork().and_then(|p| p.run(stay)));
+        assert_disconnected(template.run(stay));
+    }
     assert_disconnected(waiter.join().expect("it does not panic"));
     assert_disconnected(message.recv().expect("one message comes"));
     assert_disconnected(running.wait());
@@ -161,20 +175,40 @@ fn worker_killed_in_setup(_: &[String]) {
     works(new());
 }
 
-/// With a descriptor taken before, the kernel tells what the template no longer can.
-fn status_by_kernel(_: &[String]) {
-    let (asked, not_asked, ended) = (staying(new()), staying(new()), staying(new()));
-    let pidfds = (asked.pidfd().expect("it runs"), ended.pidfd().expect("it runs"));
-    let template = template_of(&asked);
-    ended.signal(libc::SIGUSR1).expect("it runs");
-    let waiter = thread::spawn(move || (asked.wait(), asked.try_wait()));
-    template.signal(Signal::SIGSTOP);
-    template.signal(Signal::SIGKILL);
-    assert!(template.gone_within(AT_ONCE));
-    let (waited, tried) = waiter.join().expect("it does not panic");
-    println!("waited {:?}", waited.ok().and_then(|s| s.signal()));
-    println!("tried {:?}", tried.ok().flatten().and_then(|s| s.signal()));
-    println!("ended {:?}", ended.wait().ok().and_then(|s| s.signal()));
-    assert_disconnected(not_asked.wait());
-    drop(pidfds);
+#[offshoot::worker]
+fn take(bytes: Vec<u8>) -> usize {
+    bytes.len()
+}
+
+/// In a program that has SIGPIPE at its default, as those that print to a pipe may have.
+#[allow(unsafe_code)]
+fn without_ignoring_sigpipe(_: &[String]) {
+    // SAFETY: the default is no function.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    let killed = || {
+        let template = new().setup(touch, [""; 0]);
+        let child = template.fork().map(staying).expect("it can be forked");
+        let worker = Watched::new(child.id().expect("it runs"));
+        kill(&template_of(&child));
+        // Until it has begun to run, it has the template's socket too.
+        assert!(worker.gone_within(AT_ONCE), "workers die with their template");
+        (template, child)
+    };
+    let (template, _) = killed();
+    assert_disconnected(template.fork().and_then(|p| p.run(stay)));
+    let (_template, child) = killed();
+    assert_disconnected(child.signal(0));
+    // A template that is dropped is told so.
+    drop(killed());
+
+    for size in [1, 1 << 20] {
+        let rpc = new().rpc(take).start().expect("it runs");
+        assert_eq!(rpc.call(vec![7]).wait().expect("it answers"), 1);
+        kill(&Watched::new(rpc.id().expect("it runs")));
+        assert_disconnected(rpc.call(vec![7; size]).wait());
+    }
+    let rpc = new().rpc(take).start().expect("it runs");
+    kill(&Watched::new(rpc.id().expect("it runs")));
+    drop(rpc);
+    works(new());
 }

@@ -1,15 +1,21 @@
 //! What the programs of this package play, each by its name: every scene in every
 //! program, whichever way its processes are made.
 
+mod by_kernel;
 mod daemon;
 mod daemon_calls;
 mod daemon_streams;
 mod death;
 mod kills;
+mod lacking;
+mod leftovers;
 mod privileges;
 mod roads;
+mod snapshots;
 mod stealing;
+mod strangers;
 mod terminal;
+mod titles;
 mod variables;
 
 use std::fs::File;
@@ -25,15 +31,21 @@ pub(crate) fn play() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let name = args.first().map_or("", String::as_str);
     let all = [
+        by_kernel::SCENES,
         daemon::SCENES,
         daemon_calls::SCENES,
         daemon_streams::SCENES,
         death::SCENES,
         kills::SCENES,
+        lacking::SCENES,
+        leftovers::SCENES,
         privileges::SCENES,
         roads::SCENES,
+        snapshots::SCENES,
         stealing::SCENES,
+        strangers::SCENES,
         terminal::SCENES,
+        titles::SCENES,
         variables::SCENES,
     ];
     match all.iter().copied().flatten().find(|(n, _)| *n == name) {

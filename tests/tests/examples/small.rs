@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use offshoot_tests::proc::{huge_pages_refused, is_collapsed};
+
 use crate::built::output_of;
 
 /// The numbers in a text, in order.
@@ -86,30 +88,38 @@ fn nested() {
     assert_eq!([ok_a, ok_b, ok_c, ok], [0; 4]);
 }
 
-/// Megabytes of Rss and Pss, and KiB of Private_Dirty.
-fn memory(line: &str) -> (u64, u64, u64) {
+/// Megabytes of Rss and Pss, KiB of Private_Dirty, and megabytes in huge pages.
+fn memory(line: &str) -> [u64; 4] {
     let shape_of_all =
         "Rss N.N MB, Pss N.N MB, Private_Dirty N KiB, in huge pages N.N MB".to_owned();
     let squeezed = line.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(shape(&squeezed).ends_with(&shape_of_all), "{line}");
-    let [rss, _, pss, _, dirty, ..] = numbers(line)[..] else { panic!("{line}") };
-    (rss, pss, dirty)
+    let [rss, _, pss, _, dirty, huge, _] = numbers(line)[..] else { panic!("{line}") };
+    [rss, pss, dirty, huge]
 }
 
 #[test]
 fn preload_is_shared_by_all_workers() {
+    let refused = huge_pages_refused();
     let said = output_of("preload");
     let lines: Vec<_> = said.lines().collect();
     assert_eq!(lines.len(), 11, "{said}");
     assert_eq!(lines[0], "200 MB loaded once, 4 workers:");
+    let policy = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled");
+    let only_on_request = policy.is_ok_and(|p| !p.contains("[always]"));
     for (part, name) in lines[1..].chunks(5).zip(["small pages:", "huge pages:"]) {
         assert_eq!(part[0], name);
         for line in &part[1..3] {
-            let (rss, pss, dirty) = memory(line);
+            let [rss, pss, dirty, huge] = memory(line);
             // All of it is there, a fifth of it is ours, and nearly nothing ours alone.
             assert!(rss >= 200, "{line}");
             assert!((40..60).contains(&pss), "{line}");
             assert!(dirty < 1024, "{line}");
+            if name == "small pages:" {
+                assert!(huge == 0 || !only_on_request, "{line}");
+            } else if offshoot::doctor().madv_collapse {
+                is_collapsed(huge, 200, refused);
+            }
         }
         assert_eq!(shape(part[3]), "  loaded in N.N s");
         assert_eq!(shape(part[4]), "  a worker from fork to end: N us");

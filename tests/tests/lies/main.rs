@@ -1,6 +1,7 @@
 //! Messages on the control socket that lie to a template.
 
 mod random;
+mod unread;
 mod victim;
 
 use std::fs::File;

@@ -3,8 +3,9 @@
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 
+use nix::sys::socket::{setsockopt, sockopt};
 use offshoot::{Args, Process, Start};
-use offshoot_tests::forge::{self, Message, REPLIES};
+use offshoot_tests::forge::{self, Message, REPLIES, REQUESTS};
 use offshoot_tests::probe::{children_of, fds_of, template_of};
 use offshoot_tests::{DEADLINE, eventually, runs};
 
@@ -25,6 +26,8 @@ fn prepare(_: Args) {}
 
 /// A template that is lied to, and the handle of somebody honest.
 pub(crate) struct Victim {
+    /// The template that it was forked from, if that has to be kept.
+    _parent: Option<OwnedFd>,
     pub(crate) raw: OwnedFd,
     honest: Process,
     pub(crate) pid: u32,
@@ -34,13 +37,29 @@ pub(crate) struct Victim {
 
 impl Victim {
     pub(crate) fn new() -> Victim {
-        let raw = Process::new().unwrap().into_fd().unwrap();
+        Victim::of(None, Process::new().unwrap().into_fd().unwrap())
+    }
+
+    /// One whose socket takes a few replies, and no more until they are read.
+    pub(crate) fn with_little_room() -> Victim {
+        let (near, far) = forge::control_pair();
+        // As little as the kernel allows.
+        setsockopt(&far, sockopt::SndBuf, &1).unwrap();
+        let parent = Process::new().unwrap().into_fd().unwrap();
+        let serve = Message { kind: REQUESTS[0], body: vec![32], ..Message::default() };
+        Message { fds: vec![far], ..serve }.send(&parent).unwrap();
+        Victim::of(Some(parent), near)
+    }
+
+    fn of(parent: Option<OwnedFd>, raw: OwnedFd) -> Victim {
         let honest = Process::from_fd(raw.try_clone().unwrap()).unwrap();
         let child = honest.fork().unwrap().run(linger).unwrap();
         let pid = template_of(&child);
+        child.stream().shutdown(std::net::Shutdown::Both).unwrap();
+        // That it has ended is read, too.
+        assert!(child.wait().unwrap().success());
         drop(child);
-        eventually(DEADLINE, "the first child is gone", || children_of(pid).is_empty());
-        Victim { raw, honest, pid, fds: fds_of(pid), lies: 0 }
+        Victim { _parent: parent, raw, honest, pid, fds: fds_of(pid), lies: 0 }
     }
 
     /// Ids that the honest handle does not use.
