@@ -143,7 +143,7 @@ fn become_template(opt_in: OptIn, threads: usize) -> bool {
 }
 
 fn fork_early(opt_in: OptIn, threads: usize) -> Result<(), String> {
-    if std::env::var_os("OFFSHOOT_EARLY").is_some_and(|v| v == "0") {
+    if std::env::var_os("OFFSHOOT_EARLY").is_some_and(|v| v == "0") && !image::secure() {
         return Err("OFFSHOOT_EARLY=0 is set".to_owned());
     }
     if threads != 1 {

@@ -19,7 +19,7 @@ use crate::sys::fdpass::{self, Received, Sender};
 use crate::sys::fork::{self, Forked, exit_now};
 use crate::sys::ids::Ids;
 use crate::sys::signal::{self, Ends};
-use crate::sys::{pidfd, title, wait};
+use crate::sys::{image, pidfd, title, wait};
 use crate::wire::{self, Encoded, Failure, MAX_DATAGRAM, Reply, Request, Stage};
 use streams::Streams;
 
@@ -77,7 +77,8 @@ impl Template {
             privileged: Vec::new(),
             death_signal: libc::SIGKILL,
             user_code: false,
-            huge_pages: std::env::var_os("OFFSHOOT_HUGE_PAGES").is_none_or(|v| v != "0"),
+            huge_pages: std::env::var_os("OFFSHOOT_HUGE_PAGES").is_none_or(|v| v != "0")
+                || image::secure(),
             title: ["offshoot: ".to_owned(), format!("{OF}{owner}")],
             children: Vec::with_capacity(ROOM),
             outbox: VecDeque::new(),

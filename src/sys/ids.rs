@@ -37,7 +37,8 @@ impl Ids {
     }
 }
 
-/// Takes on the asker's user and group, in all ids, and no supplementary groups.
+/// Takes on the asker's user and group, in all ids, with no supplementary groups and no
+/// capabilities. The asker is not root, whom every process serves as it is.
 pub(crate) fn become_asker(asker: Sender) -> io::Result<()> {
     match setgroups(&[]) {
         // Nobody who was started without the privilege to drop them has dropped them
@@ -47,7 +48,21 @@ pub(crate) fn become_asker(asker: Sender) -> io::Result<()> {
         Err(e) => return Err(e.into()),
     }
     set_gid(asker.gid)?;
-    set_uid(asker.uid)
+    set_uid(asker.uid)?;
+    // The kernel takes them away only from one who was root, and not always then
+    // (capabilities(7): SECBIT_NO_SETUID_FIXUP, ambient sets).
+    drop_capabilities()
+}
+
+/// Empties all sets, for good: the ambient one can have no more than the others.
+fn drop_capabilities() -> io::Result<()> {
+    // _LINUX_CAPABILITY_VERSION_3, and this process.
+    let header = [0x2008_0522_u32, 0];
+    // Effective, permitted and inheritable ones, in two words each.
+    let sets = [0_u32; 6];
+    // SAFETY: the kernel reads a header, and as much as goes with this version.
+    let done = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 pub(crate) fn drop_groups() -> io::Result<()> {

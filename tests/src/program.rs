@@ -5,8 +5,10 @@
 //! that says "nobody is left"; and carries a mark in the environment that it was
 //! started with, so that those who are left can be named.
 
+use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -141,7 +143,7 @@ impl Program {
     pub fn processes(&self) -> Vec<String> {
         let all = self.pids().into_iter();
         all.map(|pid| {
-            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
             format!("{pid} {} {:?}", name.trim(), crate::state(pid))
         })
         .collect()
@@ -150,10 +152,10 @@ impl Program {
     /// The ids of its processes, zombies excepted.
     pub fn pids(&self) -> Vec<u32> {
         let mark = format!("{MARK}={}", self.mark).into_bytes();
-        let all = std::fs::read_dir("/proc").expect("/proc is mounted");
+        let all = fs::read_dir("/proc").expect("/proc is mounted");
         all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .filter(|pid| {
-                let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+                let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
                 environment.split(|b| *b == 0).any(|v| v == mark) && runs(*pid)
             })
             .collect()
@@ -225,4 +227,15 @@ pub fn signal_of(status: ExitStatus) -> Option<i32> {
 pub fn on_each(programs: &[&'static str], test: impl Fn(&str) + Send + 'static) {
     let programs = programs.to_vec();
     within(crate::DEADLINE, move || programs.iter().for_each(|program| test(program)));
+}
+
+/// A copy of a program that everybody can execute; it goes with the directory.
+pub fn copy_for_all(program: &str) -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().expect("there is room");
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("it is ours");
+    let copy = dir.path().join("program");
+    let copied = Command::new("/bin/cp").arg(program).arg(&copy).status();
+    assert!(copied.expect("it can be started").success());
+    let copy = copy.to_str().expect("a plain name").to_owned();
+    (dir, copy)
 }

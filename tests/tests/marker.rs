@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::geteuid;
-use offshoot_tests::program::on_each;
+use offshoot_tests::program::{copy_for_all, on_each};
 use offshoot_tests::run_command;
 
 const MARKER: &str = "OFFSHOOT_TEMPLATE";
@@ -180,17 +180,6 @@ fn another_users_socket_is_refused() {
     });
 }
 
-/// A copy of the program that everybody can execute.
-fn copy_for_all(program: &str) -> (tempfile::TempDir, String) {
-    let dir = tempfile::tempdir().expect("there is room");
-    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("it is ours");
-    let copy = dir.path().join("program");
-    let copied = Command::new("/bin/cp").arg(program).arg(&copy).status();
-    assert!(copied.expect("it can be started").success());
-    let copy = copy.to_str().expect("a plain name").to_owned();
-    (dir, copy)
-}
-
 #[test]
 fn in_a_set_user_id_program_it_is_ignored_and_unset() {
     if !geteuid().is_root() {
@@ -202,10 +191,11 @@ fn in_a_set_user_id_program_it_is_ignored_and_unset() {
             let (_dir, copy) = copy_for_all(program);
             std::os::unix::fs::chown(&copy, Some(owner), None).expect("we are root");
             fs::set_permissions(&copy, Permissions::from_mode(0o4755)).expect("we are root");
-            for marker in [None, Some("garbage")] {
+            // Nor can the caller have it done without its early template.
+            for variable in [None, Some((MARKER, "garbage")), Some(("OFFSHOOT_EARLY", "0"))] {
                 let mut command = Command::new(&copy);
                 command.arg("secure").uid(4711).gid(4712);
-                command.envs(marker.map(|m| (MARKER, m)));
+                command.envs(variable);
                 let output = run_command(&mut command);
                 let error = String::from_utf8_lossy(&output.stderr);
                 assert!(output.status.success(), "{}: {error}", output.status);

@@ -2,6 +2,7 @@
 //! program, whichever way its processes are made.
 
 mod by_kernel;
+mod capabilities;
 mod daemon;
 mod daemon_calls;
 mod daemon_streams;
@@ -32,6 +33,7 @@ pub(crate) fn play() {
     let name = args.first().map_or("", String::as_str);
     let all = [
         by_kernel::SCENES,
+        capabilities::SCENES,
         daemon::SCENES,
         daemon_calls::SCENES,
         daemon_streams::SCENES,
