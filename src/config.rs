@@ -205,7 +205,9 @@ impl Process {
 
     /// Sends this signal, instead of SIGKILL, when the process that it was forked from
     /// dies: its template, and with the program all templates die. Forks of this process
-    /// get it too.
+    /// get it too. (The kernel forgets the signal of a process that changes its user or
+    /// group. An entry that does has to set it again, by prctl(2), and then to look
+    /// whether its parent still is there; a setup function need not.)
     pub fn parent_death_signal(mut self, number: i32) -> Process {
         if number > 0 && signal::is_valid(number) {
             self.queue().config(&Step::DeathSignal(number));

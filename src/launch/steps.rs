@@ -112,6 +112,8 @@ impl Launch<'_> {
         let done = streams
             .changed_by(|| start::lending(queued, || entry::run_setup(setup, Args::new(args))));
         flush_stdio();
+        // It may have become somebody else.
+        self.ids_changed()?;
         done.map_err(|message| Failure::new(Stage::Setup, 0, format_args!("{name}: {message}")))
     }
 }

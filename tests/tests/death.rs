@@ -44,6 +44,23 @@ fn detached(program: &mut Program) -> [Watched; 8] {
 }
 
 #[test]
+fn a_setup_function_that_changes_the_user_keeps_the_death_signal() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: only root can become somebody else");
+        return;
+    }
+    on_each(&ALL, |program| {
+        let mut program = Program::play(program, &["another_user"]);
+        let mut names: Vec<String> = (0..3).map(|_| program.expect("at ")).collect();
+        names.iter_mut().for_each(|n| n.truncate(n.find(' ').expect("a pid follows")));
+        names.sort();
+        assert_eq!(names, ["never_ends", "stay", "stay"]);
+        program.kill();
+        program.nobody_left(AT_ONCE);
+    });
+}
+
+#[test]
 fn detached_processes_outlive_program_and_template() {
     on_each(&ALL, |program| {
         let mut program = Program::play(program, &["detached"]);

@@ -14,6 +14,7 @@ pub(super) const SCENES: &[Scene] = &[
     ("tree", tree),
     ("detached", detached),
     ("told", told),
+    ("another_user", another_user),
     ("owner_killed", owner_killed),
     ("retired", retired),
     ("dropped", dropped),
@@ -115,6 +116,25 @@ fn detached(_: &[String]) {
     }
     // The input is for them.
     for_ever();
+}
+
+/// Setup functions become somebody else, which makes the kernel forget the signal.
+fn another_user(_: &[String]) {
+    let new = || Process::new().expect("processes can be made").setup(drops_root, [""; 0]);
+    let _runs = new().run(stay).expect("it runs");
+    let template = new();
+    let _fork = template.fork().and_then(|p| p.run(stay)).expect("it runs");
+    let stuck = new().setup(never_ends, [""; 0]);
+    let _fork_of_stuck = stuck.fork().expect("the fork does not wait");
+    hold();
+}
+
+#[offshoot::setup]
+fn drops_root(_args: Args) -> nix::Result<()> {
+    let (user, group) = (4711.into(), 4712.into());
+    nix::unistd::setgroups(&[])?;
+    nix::unistd::setresgid(group, group, group)?;
+    nix::unistd::setresuid(user, user, user)
 }
 
 /// A process that is told of the death by a signal that it can catch: it was asked for there,
