@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 use crate::entry;
 use crate::start::Start;
 use crate::sys::fdpass::{self, Sender};
-use crate::sys::fork::{die_with_parent, exit_now};
+use crate::sys::fork::exit_now;
 use crate::sys::ids::{self, Ids};
 use crate::sys::{collapse, fds, settings, signal, title};
 use crate::template::Template;
@@ -22,6 +22,7 @@ use tell::tell;
 
 mod steps;
 mod tell;
+mod tie;
 
 /// Goes on as the process that `fork` describes. Returns if that is to serve: then
 /// `template` has become it.
@@ -33,7 +34,7 @@ pub(crate) fn go_on(
     asker: Sender,
 ) {
     let parent = template.pid;
-    if die_with_parent(template.death_signal, parent).is_err() {
+    if template.tie_to(parent).is_err() {
         exit_now(127);
     }
     let id = fork.id;
@@ -172,6 +173,7 @@ impl Launch<'_> {
         }
         self.ready(tell_ready);
         self.template.pid = std::process::id() as i32;
+        self.template.be_seen();
         self.template.go_on_with(control);
         Ok(())
     }
@@ -209,6 +211,7 @@ impl Launch<'_> {
         let args = args.iter().cloned().chain(queued_args).map(c_string);
         let args = args.collect::<io::Result<Vec<_>>>();
         let args = args.map_err(failed)?;
+        self.template.itself = None;
         let mut stream = stream;
         let mut aside: Vec<&mut OwnedFd> = self.template.control.iter_mut().collect();
         aside.push(&mut stream);

@@ -31,6 +31,9 @@ pub(crate) struct Template {
     pub(crate) control: Option<OwnedFd>,
     /// Of this process, once it serves.
     pub(crate) pid: i32,
+    /// A descriptor of this process, where its forks cannot see it by its number; in these,
+    /// until they serve or run, of the one that they were forked from (`launch/tie.rs`).
+    pub(crate) itself: Option<OwnedFd>,
     pub(crate) ids: Ids,
     /// Sent to this process; cloned into each fork.
     pub(crate) queued: Queued,
@@ -72,6 +75,7 @@ impl Template {
             streams: Streams::of_maker(&control),
             control: Some(control),
             pid: std::process::id() as i32,
+            itself: None,
             ids: Ids::own(),
             queued: Queued::default(),
             privileged: Vec::new(),
@@ -154,6 +158,7 @@ impl Template {
     #[inline]
     pub(crate) fn stop_serving(&mut self) {
         self.control = None;
+        self.itself = None;
         self.ends = None;
         self.streams.forget_owner();
     }

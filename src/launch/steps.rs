@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::{Launch, malformed};
 use crate::start::Args;
-use crate::sys::fork::{die_with_parent, flush_stdio};
+use crate::sys::fork::flush_stdio;
 use crate::sys::ids::{self, Ids};
 use crate::sys::{fds, settings, signal};
 use crate::template::Template;
@@ -99,7 +99,7 @@ impl Launch<'_> {
     pub(super) fn renew_death_signal(&self) -> Result<(), Failure> {
         config(
             format_args!("parent death signal {}", self.template.death_signal),
-            die_with_parent(self.template.death_signal, self.parent),
+            self.template.tie_to(self.parent),
         )
     }
 

@@ -101,10 +101,19 @@ pub(crate) fn exit_as_program(status: u8) -> ! {
     std::process::exit(i32::from(status))
 }
 
+/// What could be seen of the parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tied {
+    /// It is the one that was named, and lives.
+    ToParent,
+    /// It is in another pid namespace, and has no number here, dead or alive.
+    Unseen,
+}
+
 /// Asks the kernel to send `signal` to this process when its parent dies (0:
 /// nothing), and exits if the parent, `parent`, is dead already.
 #[inline]
-pub(crate) fn die_with_parent(signal: i32, parent: i32) -> io::Result<()> {
+pub(crate) fn die_with_parent(signal: i32, parent: i32) -> io::Result<Tied> {
     // By system calls, as all that each new process does: functions of the C library lie
     // far apart, and to enter one on a page that nobody has touched costs 2 us.
     // SAFETY: PR_SET_PDEATHSIG takes a number.
@@ -115,14 +124,24 @@ pub(crate) fn die_with_parent(signal: i32, parent: i32) -> io::Result<()> {
     }
     // SAFETY: only asks.
     let now = unsafe { libc::syscall(libc::SYS_getppid) };
-    if signal != 0 && now != libc::c_long::from(parent) {
-        // SAFETY: sends to ourselves.
-        unsafe { libc::raise(signal) };
-        if signal == libc::SIGKILL {
-            exit_now(127);
-        }
+    if now == 0 {
+        return Ok(Tied::Unseen);
     }
-    Ok(())
+    if signal != 0 && now != libc::c_long::from(parent) {
+        die_of(signal);
+    }
+    Ok(Tied::ToParent)
+}
+
+/// Does what the kernel would have done, had the parent died later.
+#[cold]
+pub(crate) fn die_of(signal: i32) {
+    // SAFETY: sends to ourselves.
+    unsafe { libc::raise(signal) };
+    // The first process of a pid namespace is spared by its own signals.
+    if signal == libc::SIGKILL {
+        exit_now(127);
+    }
 }
 
 /// Writes out what is left in stdout's buffers, Rust's and C's, so that no child
