@@ -1,7 +1,7 @@
 //! Whether this process is a fork of the one that asked before, for the price of a load.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::shared;
 
@@ -9,39 +9,52 @@ use super::shared;
 /// the process id each time would be a third of their cost.
 #[derive(Debug)]
 pub(crate) struct Birthmark {
-    /// The pid where the mark was made; on a page that the kernel wipes in a fork.
-    mark: Option<&'static AtomicI32>,
-    pid: AtomicI32,
+    /// The number of the process, in its line; on a page that the kernel wipes in a fork.
+    mark: Option<&'static AtomicU32>,
+    /// That of the process where the mark was made. (A pid where there is no such page.)
+    number: AtomicU32,
 }
+
+/// The last number in this line of processes: forks count on from here. (A pid would not
+/// do: in another pid namespace a fork may have its parent's.)
+static LAST: AtomicU32 = AtomicU32::new(0);
 
 impl Birthmark {
     /// Of this process.
     pub(crate) fn new() -> Birthmark {
-        static PAGE: OnceLock<Option<&'static AtomicI32>> = OnceLock::new();
+        static PAGE: OnceLock<Option<&'static AtomicU32>> = OnceLock::new();
         let mark = *PAGE.get_or_init(|| shared::wiped_number().ok());
-        let made = Birthmark { mark, pid: AtomicI32::new(0) };
+        let made = Birthmark { mark, number: AtomicU32::new(0) };
         made.renew();
         made
     }
 
     /// From now on, of the process that calls this.
     pub(crate) fn renew(&self) {
-        let pid = own_pid();
-        if let Some(mark) = self.mark {
-            mark.store(pid, Ordering::Release);
-        }
-        self.pid.store(pid, Ordering::Release);
+        let number = self.mark.map_or_else(own_pid, number_at);
+        self.number.store(number, Ordering::Release);
     }
 
     /// Whether this still is the process in which the mark was made.
     pub(crate) fn is_here(&self) -> bool {
-        match self.mark {
-            Some(mark) => mark.load(Ordering::Acquire) == self.pid.load(Ordering::Acquire),
-            None => own_pid() == self.pid.load(Ordering::Acquire),
-        }
+        let now = self.mark.map_or_else(own_pid, |mark| mark.load(Ordering::Acquire));
+        now == self.number.load(Ordering::Acquire)
     }
 }
 
-fn own_pid() -> i32 {
-    std::process::id() as i32
+/// The number of this process; a new one if it has none yet.
+fn number_at(mark: &AtomicU32) -> u32 {
+    let known = mark.load(Ordering::Acquire);
+    if known != 0 {
+        return known;
+    }
+    let new = LAST.fetch_add(1, Ordering::AcqRel) + 1;
+    match mark.compare_exchange(0, new, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => new,
+        Err(anothers) => anothers,
+    }
+}
+
+fn own_pid() -> u32 {
+    std::process::id()
 }

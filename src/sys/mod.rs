@@ -15,6 +15,7 @@ pub(crate) mod forked;
 pub(crate) mod ids;
 pub(crate) mod image;
 pub(crate) mod init;
+pub(crate) mod living;
 pub(crate) mod memfd;
 pub(crate) mod origin;
 pub(crate) mod pidfd;
