@@ -10,6 +10,7 @@ mod death;
 mod kills;
 mod lacking;
 mod leftovers;
+mod namespaces;
 mod privileges;
 mod roads;
 mod snapshots;
@@ -41,6 +42,7 @@ pub(crate) fn play() {
         kills::SCENES,
         lacking::SCENES,
         leftovers::SCENES,
+        namespaces::SCENES,
         privileges::SCENES,
         roads::SCENES,
         snapshots::SCENES,
