@@ -10,6 +10,7 @@ use std::process::{Command, Output};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::geteuid;
+use offshoot_tests::proc::huge_pages_refused;
 use offshoot_tests::program::{copy_for_all, on_each};
 use offshoot_tests::run_command;
 
@@ -206,6 +207,31 @@ fn in_a_set_user_id_program_it_is_ignored_and_unset() {
                     other => panic!("{}", String::from_utf8_lossy(other)),
                 }
             }
+        }
+    });
+}
+
+#[test]
+fn in_a_set_user_id_program_huge_pages_are_not_the_callers_affair() {
+    if !geteuid().is_root() {
+        println!("skipped: only root can make a program set-user-ID to another user");
+        return;
+    }
+    on_each(&[MAIN_CAUGHT, HOOK_SERVED], |program| {
+        let (_dir, copy) = copy_for_all(program);
+        std::os::unix::fs::chown(&copy, Some(4713), None).expect("we are root");
+        fs::set_permissions(&copy, Permissions::from_mode(0o4755)).expect("we are root");
+        let said = |huge_pages: &str| {
+            let mut command = Command::new(&copy);
+            command.arg("secure_preloads").uid(4711).gid(4712);
+            let output = run_command(command.env("OFFSHOOT_HUGE_PAGES", huge_pages));
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).expect("it is text").trim_end().to_owned()
+        };
+        let refused = huge_pages_refused();
+        match &*said("1") {
+            none @ ("0" | "not secure") => println!("skipped: {none}"),
+            _ => assert!(said("0") != "0" || huge_pages_refused() > refused),
         }
     });
 }

@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use offshoot::{Process, Start};
+use offshoot::{Args, Process, Start};
 
 use super::{Scene, echo, touch, works};
 
@@ -17,6 +17,7 @@ pub(super) const SCENES: &[Scene] = &[
     ("no_proc", no_proc),
     ("secure", secure),
     ("secure_later", secure_later),
+    ("secure_preloads", secure_preloads),
     ("doctor", |_| println!("{:?}: {}", offshoot::doctor().road, offshoot::doctor().reason)),
     ("report", |_| println!("{}", offshoot::doctor())),
     ("threaded", threaded),
@@ -135,6 +136,29 @@ fn secure_later(_: &[String]) {
     }
     assert_eq!(said(new(), real_user), "4711");
     assert_eq!(said(Process::new_exec().expect("it is made"), real_user), "4711");
+}
+
+static LOADED: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
+
+#[offshoot::setup]
+fn load(_args: Args) {
+    LOADED.set(vec![7; 64 << 20]).expect("it runs once");
+}
+
+/// How much of what it has is in huge pages.
+#[offshoot::entry]
+fn huge(mut start: Start) -> std::io::Result<()> {
+    write!(start.stream, "{}", offshoot_tests::proc::huge_pages(std::process::id()))
+}
+
+/// As `secure`; says how much of what a template has loaded is in huge pages.
+fn secure_preloads(_: &[String]) {
+    let ids = nix::unistd::getresuid().expect("they are known");
+    if ids.real == ids.effective {
+        return println!("not secure");
+    }
+    let template = new().setup(load, [""; 0]);
+    println!("{}", said(template.fork().expect("it can be forked"), huge));
 }
 
 /// The user that a process is, in all ids.
