@@ -129,7 +129,7 @@ impl Home {
     /// re-executed when it is first needed, or when the one before has died.
     pub(crate) fn default_template(&'static self) -> Result<Arc<Link>, Error> {
         let mut default = lock(&self.default);
-        if let Some(link) = default.as_ref().filter(|l| !l.is_closed()) {
+        if let Some(link) = default.as_ref().filter(|l| !l.is_gone()) {
             return Ok(Arc::clone(link));
         }
         let link = self.reexecuted()?;
@@ -142,7 +142,7 @@ impl Home {
     /// Whether processes come from a template that was forked before main.
     pub(crate) fn has_early(&self) -> bool {
         self.early
-            && lock(&self.default).as_ref().is_some_and(|l| l.child().is_none() && !l.is_closed())
+            && lock(&self.default).as_ref().is_some_and(|l| l.child().is_none() && !l.is_gone())
     }
 
     /// A new template, made by executing the program's own file once more.

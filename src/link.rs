@@ -39,6 +39,9 @@ pub(crate) struct Link {
     armed: AtomicBool,
     /// The template still has the streams of the process that this one has taken it over from.
     owes_streams: AtomicBool,
+    /// A request was refused because the template is gone. What it said before may still be
+    /// unread: whoever leads has not come to the end.
+    refused: AtomicBool,
 }
 
 #[derive(Default)]
@@ -67,6 +70,7 @@ impl Link {
             watched: AtomicBool::new(false),
             armed: AtomicBool::new(false),
             owes_streams: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
         });
         home.remember(&link);
         link
@@ -87,6 +91,12 @@ impl Link {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.slots().lost.is_some()
+    }
+
+    /// Whether it is of no use any more to who has something to ask. Who waits for an answer
+    /// may still get it.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.refused.load(Ordering::Acquire) || self.is_closed()
     }
 
     /// Waits, once, until the template has run its setup functions; their error is
@@ -134,7 +144,8 @@ impl Link {
             if !fdpass::is_end(&e) {
                 return RequestError::Io(e);
             }
-            // What it said before it died is still to be read.
+            self.refused.store(true, Ordering::Release);
+            // What it said before it died is still to be read: here, or by the one who leads.
             self.drain();
             RequestError::Lost(Loss::Gone)
         })?;

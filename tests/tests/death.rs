@@ -182,6 +182,12 @@ fn the_default_template_is_killed() {
 }
 
 #[test]
+fn the_default_template_is_killed_while_somebody_reads_from_it() {
+    each_plays("refused_while_read");
+    each_plays("refused_again");
+}
+
+#[test]
 fn the_default_template_is_killed_during_a_setup() {
     each_plays("template_killed_in_setup");
 }

@@ -12,6 +12,7 @@ mod lacking;
 mod leftovers;
 mod namespaces;
 mod privileges;
+mod refused;
 mod roads;
 mod snapshots;
 mod stealing;
@@ -44,6 +45,7 @@ pub(crate) fn play() {
         leftovers::SCENES,
         namespaces::SCENES,
         privileges::SCENES,
+        refused::SCENES,
         roads::SCENES,
         snapshots::SCENES,
         stealing::SCENES,
