@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat, stat};
 
@@ -153,6 +154,12 @@ fn is_this_image(path: &Path) -> bool {
 }
 
 fn open_path(path: &Path) -> io::Result<OwnedFd> {
-    let fd = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+    let fd = loop {
+        match open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()) {
+            // By a handler of the program, where the lookup takes its time.
+            Err(Errno::EINTR) => {}
+            opened => break opened?,
+        }
+    };
     super::fds::above_stdio(fd)
 }

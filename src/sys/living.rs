@@ -58,7 +58,7 @@ impl Living {
         match &self.inherited {
             Some(it) if it.of.load(Ordering::Acquire) == token => {
                 file_of(&it.fd).is_ok_and(|now| now == it.file.load(Ordering::Acquire))
-                    && ends_within(&it.fd, patience)
+                    && pidfd::ends_within(&it.fd, patience)
             }
             _ => {
                 let there = self.namespace.load(Ordering::Acquire);
@@ -118,17 +118,4 @@ fn file_of(fd: &OwnedFd) -> io::Result<u64> {
 /// The pid namespace of this process, where /proc is mounted.
 fn namespace() -> Option<u64> {
     fs::metadata("/proc/self/ns/pid").map(|namespace| namespace.ino()).ok()
-}
-
-fn ends_within(process: impl AsFd, patience: Duration) -> bool {
-    let start = Instant::now();
-    loop {
-        let left = patience.saturating_sub(start.elapsed());
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        let mut polled = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut polled, timeout) {
-            Err(nix::Error::EINTR) => {}
-            _ => return polled[0].any() == Some(true),
-        }
-    }
 }

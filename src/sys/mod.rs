@@ -19,6 +19,7 @@ pub(crate) mod living;
 pub(crate) mod memfd;
 pub(crate) mod origin;
 pub(crate) mod pidfd;
+pub(crate) mod poll;
 pub(crate) mod prefault;
 #[cfg(feature = "tokio")]
 pub(crate) mod readiness;

@@ -5,7 +5,9 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
+
+use super::poll;
 
 /// A descriptor for the process `pid`.
 pub(crate) fn open(pid: i32) -> io::Result<OwnedFd> {
@@ -23,7 +25,7 @@ pub(crate) fn gone(pid: i32, patience: Duration) -> bool {
     let Ok(fd) = open(pid) else {
         return gone_by_proc(pid, patience);
     };
-    ends_within(fd, PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX))
+    ends_within(fd, patience)
 }
 
 /// Nothing tells the end of a process that is not our child: it is looked for again and
@@ -102,12 +104,15 @@ fn ask_status(fd: impl AsFd) -> Told {
 
 /// Whether the process behind `fd` has ended.
 pub(crate) fn has_ended(fd: impl AsFd) -> bool {
-    ends_within(fd, PollTimeout::ZERO)
+    ends_within(fd, Duration::ZERO)
 }
 
-fn ends_within(fd: impl AsFd, patience: PollTimeout) -> bool {
+/// The same, or ends within `patience`.
+pub(super) fn ends_within(fd: impl AsFd, patience: Duration) -> bool {
     let mut polled = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
-    matches!(poll(&mut polled, patience), Ok(n) if n > 0)
+    // Without a deadline, if that would be beyond all time.
+    let deadline = Instant::now().checked_add(patience);
+    matches!(poll::until(&mut polled, deadline), Ok(true))
 }
 
 /// Sends a signal to the process behind `fd`, and to no other that has its number by now.
@@ -129,8 +134,8 @@ pub(crate) fn signal(fd: impl AsFd, number: i32) -> io::Result<()> {
 /// Waits until the process behind `fd` has ended.
 #[cfg(feature = "testing")]
 pub(crate) fn wait_gone(fd: impl AsFd) {
-    // Interrupted by a signal, perhaps.
-    while !ends_within(&fd, PollTimeout::NONE) {}
+    let mut polled = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    let _ = poll::until(&mut polled, None);
 }
 
 /// Whether the kernel has process descriptors.

@@ -251,3 +251,15 @@ fn what_nobody_can_tell_is_not_waited_for_for_ever() {
         assert_eq!(said, "done\n");
     });
 }
+
+#[test]
+fn handlers_do_not_disturb_who_waits_for_what_the_kernel_tells() {
+    let told = if offshoot_tests::kernel_is_at_least(6, 15) {
+        "exit status: 0\n"
+    } else {
+        "disconnected: true\n"
+    };
+    on_each(&ALL, move |program| {
+        assert_eq!(output_of(NO_OPT_IN, &["init", program, "interrupted"]), told);
+    });
+}

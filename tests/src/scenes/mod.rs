@@ -7,6 +7,7 @@ mod daemon;
 mod daemon_calls;
 mod daemon_streams;
 mod death;
+mod interrupted;
 mod kills;
 mod lacking;
 mod leftovers;
@@ -40,6 +41,7 @@ pub(crate) fn play() {
         daemon_calls::SCENES,
         daemon_streams::SCENES,
         death::SCENES,
+        interrupted::SCENES,
         kills::SCENES,
         lacking::SCENES,
         leftovers::SCENES,
