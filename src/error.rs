@@ -39,6 +39,10 @@ pub(crate) enum Kind {
         "{size} bytes of arguments and settings are more than the {max} that one process can be sent"
     )]
     TooLarge { size: u64, max: u64 },
+    #[error(
+        "{0} bytes of arguments and settings are more than can be sent while this program may not have files of that size (RLIMIT_FSIZE, as by LimitFSIZE= of a service): raise that limit, or send them by the stream"
+    )]
+    FileLimit(usize),
     #[error("{0}")]
     Argument(String),
     #[error("{what}: {source}")]
@@ -149,7 +153,7 @@ impl Error {
     /// Somebody ran out of something: processes, descriptors, memory, room in a
     /// message. The same call works once there is room.
     pub fn is_resource(&self) -> bool {
-        matches!(*self.kind, Kind::TooManyFds { .. } | Kind::TooLarge { .. })
+        matches!(*self.kind, Kind::TooManyFds { .. } | Kind::TooLarge { .. } | Kind::FileLimit(_))
             || self.is_worker_room()
             || self.raw_os_error().is_some_and(is_shortage)
     }
@@ -199,6 +203,7 @@ impl Error {
     pub fn raw_os_error(&self) -> Option<i32> {
         match &*self.kind {
             Kind::System { source, .. } => source.raw_os_error(),
+            Kind::FileLimit(_) => Some(libc::EFBIG),
             Kind::Remote(failure) => Some(failure.errno).filter(|e| *e != 0),
             Kind::Call(fault) => fault.errno(),
             _ => None,

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::home;
 use crate::link::{Link, RequestError};
 use crate::queue::Queue;
@@ -130,6 +130,9 @@ impl Inner {
                 (RequestError::Lost(Loss::Gone), Base::Default) if tries < 3 => {}
                 (RequestError::Io(e), _) if tries == 1 && ran_out(&e) => {
                     link.home.sweep_all();
+                }
+                (RequestError::Io(e), _) if e.raw_os_error() == Some(libc::EFBIG) => {
+                    return Err(Kind::FileLimit(self.queue.len() + end.len()).into());
                 }
                 (error, _) => return Err(error.into_error("sending a process its commands")),
             }

@@ -68,7 +68,8 @@ impl Process {
     }
 
     /// Queues a string for the entry: any bytes, up to 4 GiB, though meant for "some
-    /// ID information or other startup info, not big chunks of data".
+    /// ID information or other startup info, not big chunks of data". Where this program may not have files of that size
+    /// (`RLIMIT_FSIZE`), all that is queued for a process can be some 400 KB.
     ///
     /// (`$proc->send_arg`.)
     pub fn send_arg(mut self, bytes: impl AsRef<[u8]>) -> Process {

@@ -5,14 +5,14 @@
 //!
 //! ```text
 //! byte 0   kind
-//!      1   flags: 1 body is in a memory file, 2 descriptors in a parcel, 4 tell when ready
+//!      1   flags: 1 body is elsewhere, 2 descriptors in a parcel, 4 tell when ready
 //!      2-3 descriptors attached to this datagram
 //!      4-7 descriptors queued in all (Fork), or 0
 //!      8-15 id: chosen by the parent, names the new process or the question
 //!      16- body
 //!
 //! request     body                      descriptors
-//! Fork        steps, then an end        socket, [memory file], [parcel], queued ones
+//! Fork        steps, then an end        socket, [body], [parcel], queued ones
 //! Signal      u32 signal, id of the process
 //! Pidfd       id of the process
 //! Pid         id of the process
@@ -31,8 +31,9 @@
 //!
 //! `Fork` carries everything that makes up a new process. Its socket is the
 //! process's end of its stream (end: Run, Exec) or of its control socket (Serve).
-//! What does not fit a datagram is in a sealed memory file; descriptors beyond
-//! [`MAX_FDS`] wait in the queue of a *parcel*, a socket that is itself attached.
+//! What does not fit a datagram is in a sealed memory file, or where there can be none (the
+//! sender may not have files of that size, say) waits in the queue of a stream socket that
+//! is attached; descriptors beyond [`MAX_FDS`] wait in that of a *parcel*, another one.
 //! So a request is one datagram always: taken whole or not at all, and any number
 //! of threads may send them.
 
@@ -41,6 +42,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::{fmt, io};
 
 use crate::sys::fdpass::{self, MAX_FDS, Sender};
+use crate::sys::{memfd, queued};
 
 mod reply;
 mod request;
@@ -53,7 +55,7 @@ pub(crate) use request::{Fork, Parts, Request, unpack};
 pub(crate) use step::{Bytes, End, Next, Step, Steps};
 
 pub(crate) const HEADER: usize = 16;
-/// Largest datagram; longer bodies travel in a memory file.
+/// Largest datagram; longer bodies travel in a memory file, or a socket.
 pub(crate) const MAX_DATAGRAM: usize = 16 * 1024;
 /// Largest body: all arguments, settings and names of one request.
 pub(crate) const MAX_BODY: u64 = 8 << 30;
@@ -63,7 +65,7 @@ pub(crate) const MAX_QUEUED_FDS: usize = 4096;
 pub(crate) const MAX_REPLY: usize = HEADER + 5 + MAX_TEXT;
 /// Longest text of a failure that is sent; the rest is cut.
 pub(crate) const MAX_TEXT: usize = 4096;
-/// Descriptors of the protocol's own in a Fork: socket, memory file, parcel.
+/// Descriptors of the protocol's own in a Fork: socket, body, parcel.
 const OWN_FDS: usize = 3;
 const INLINE_FDS: usize = MAX_FDS - OWN_FDS;
 
@@ -171,7 +173,7 @@ pub(crate) fn send_fork(
     let file;
     let mut parts: [&[u8]; 2] = [steps, &tail];
     if HEADER + steps.len() + tail.len() > MAX_DATAGRAM {
-        file = crate::sys::memfd::sealed(&parts)?;
+        file = put_aside(&parts)?;
         fds.push(file.as_fd());
         flags |= IN_FILE;
         parts = [&[], &[]];
@@ -187,6 +189,12 @@ pub(crate) fn send_fork(
     let h = header(FORK, flags, fds.len(), queued.len(), id);
     let parts = [IoSlice::new(&h), IoSlice::new(parts[0]), IoSlice::new(parts[1])];
     fdpass::send(socket, &parts, &fds, true)
+}
+
+/// The body that a datagram has no room for. If there is no room in a socket either, what is
+/// said is why there is no file.
+fn put_aside(parts: &[&[u8]]) -> io::Result<OwnedFd> {
+    memfd::sealed(parts).or_else(|why| queued::fill(parts).map_err(|_| why))
 }
 
 fn pack(fds: &[BorrowedFd<'_>]) -> io::Result<OwnedFd> {

@@ -21,6 +21,7 @@ pub(crate) mod origin;
 pub(crate) mod pidfd;
 pub(crate) mod poll;
 pub(crate) mod prefault;
+pub(crate) mod queued;
 #[cfg(feature = "tokio")]
 pub(crate) mod readiness;
 pub(crate) mod reexec;

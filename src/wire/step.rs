@@ -141,6 +141,11 @@ fn put_u32(out: &mut Vec<u8>, tag: u8, n: u32) {
 }
 
 impl End<'_> {
+    /// Bytes that it takes.
+    pub(crate) fn len(&self) -> usize {
+        self.encode().len()
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         match self {

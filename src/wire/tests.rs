@@ -1,7 +1,7 @@
 //! The protocol against itself (round trips) and against noise, from a fixed seed.
 
 use super::*;
-use crate::sys::memfd;
+use crate::sys::{memfd, queued};
 use random::{Rng, body, spoil};
 
 mod random;
@@ -14,6 +14,10 @@ fn inline(bytes: &[u8]) -> Steps {
 
 fn in_file(bytes: &[u8]) -> Steps {
     Steps::in_file(memfd::sealed(&[bytes]).unwrap()).unwrap()
+}
+
+fn in_socket(bytes: &[u8]) -> Steps {
+    Steps::in_file(queued::fill(&[bytes]).unwrap()).unwrap()
 }
 
 fn assert_reads(mut steps: Steps, all: &[Next<'_>]) {
@@ -57,6 +61,7 @@ fn what_is_sent_is_what_is_read() {
     for _ in 0..300 {
         let (bytes, all) = body(&mut rng);
         assert_reads(in_file(&bytes), &all);
+        assert_reads(in_socket(&bytes), &all);
     }
 }
 
@@ -72,6 +77,7 @@ fn spoiled_bodies_are_read_no_further_than_they_go() {
         assert!(found.0 <= bytes.len() && found.1 <= bytes.len(), "{bytes:?}");
         if round % 100 == 0 {
             assert_eq!(read_out(in_file(&bytes)), found, "{bytes:?}");
+            assert_eq!(read_out(in_socket(&bytes)), found, "{bytes:?}");
         }
         let _ = inline(&bytes).peek();
     }
@@ -113,6 +119,31 @@ fn a_body_file_is_sealed_and_of_a_size_that_is_allowed() {
     for missing in [SealFlag::F_SEAL_SHRINK, SealFlag::F_SEAL_GROW, SealFlag::F_SEAL_WRITE] {
         assert!(sparse(1, sealed - missing).is_err(), "without {missing:?} it may change");
     }
+}
+
+#[test]
+fn a_body_in_a_socket_is_there_or_is_none() {
+    use nix::sys::socket::{setsockopt, sockopt::SndBufForce};
+    let errno = |fd: OwnedFd| Steps::in_file(fd).err().and_then(|e| e.raw_os_error());
+    // Nobody waits for the rest of it.
+    let (near, far) = fdpass::stream_pair().unwrap();
+    fdpass::send_bytes(&near, b"begun", false).unwrap();
+    assert_eq!(errno(far), Some(libc::EAGAIN));
+    // More than is ever put there, by one who may have larger queues.
+    let (near, far) = fdpass::stream_pair().unwrap();
+    match setsockopt(&near, SndBufForce, &(4 * queued::MOST)) {
+        Ok(()) => {
+            let mut left = queued::MOST + 1;
+            while left > 0 {
+                left -= fdpass::send_bytes(&near, &vec![0; left], false).unwrap();
+            }
+            assert_eq!(errno(far), Some(libc::E2BIG));
+        }
+        Err(e) => println!("skipped: a socket with more in it: {e}"),
+    }
+    // A socket of messages is none; nor is there room for everything.
+    assert!(errno(fdpass::control_pair().unwrap().1).is_some());
+    assert!(queued::fill(&[&vec![0; queued::MOST], b"x"]).is_err());
 }
 
 #[test]

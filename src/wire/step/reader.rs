@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 
 use super::*;
+use crate::sys::{memfd, queued};
 use crate::wire::{MAX_BODY, Malformed, NO_MEMORY};
 
 /// The steps of a body, one after the other. Every length is checked against what
@@ -30,8 +31,14 @@ impl Steps {
         Steps::Inline { datagram, body }
     }
 
+    /// In a memory file, or in the queue of a socket.
     pub(in crate::wire) fn in_file(fd: OwnedFd) -> io::Result<Steps> {
-        let (file, left) = crate::sys::memfd::open_sealed(fd)?;
+        if queued::is_socket(&fd) {
+            let bytes = queued::take(&fd)?;
+            let body = 0..bytes.len();
+            return Ok(Steps::inline(bytes.into(), body));
+        }
+        let (file, left) = memfd::open_sealed(fd)?;
         if left > MAX_BODY {
             return Err(io::Error::from_raw_os_error(libc::E2BIG));
         }

@@ -7,6 +7,7 @@ mod daemon;
 mod daemon_calls;
 mod daemon_streams;
 mod death;
+mod file_limit;
 mod interrupted;
 mod kills;
 mod lacking;
@@ -41,6 +42,7 @@ pub(crate) fn play() {
         daemon_calls::SCENES,
         daemon_streams::SCENES,
         death::SCENES,
+        file_limit::SCENES,
         interrupted::SCENES,
         kills::SCENES,
         lacking::SCENES,
