@@ -17,8 +17,12 @@ use crate::error::{Error, Kind};
 use crate::hook;
 use crate::hub::{Hub, Interest, Watched};
 use crate::link::Link;
-use crate::owner::{Claim, Owner, own_pid};
+use crate::owner::{Owner, own_pid};
+use crate::sys::forked::Birthmark;
 use crate::wire;
+
+#[cfg(test)]
+mod tests;
 
 /// How long a process waits for the end of the one it was forked from, when it is
 /// given a handle of that one: a program that becomes a daemon exits at once.
@@ -27,9 +31,12 @@ const PATIENCE: Duration = Duration::from_millis(250);
 const SWEEP: usize = 4;
 
 pub(crate) struct Home {
-    owner: Owner,
+    owner: &'static Owner,
+    /// Of the process whose threads lead and wait on the links.
+    mark: Birthmark,
     default: Mutex<Option<Arc<Link>>>,
-    /// The default template was forked before main.
+    /// The first default template is the one forked before main. It is taken by the first who
+    /// needs it: of several threads that are the first here, one's home is kept.
     early: bool,
     parked: Mutex<VecDeque<Parked>>,
     links: Mutex<Vec<Weak<Link>>>,
@@ -71,41 +78,43 @@ impl Home {
     /// Leaked, because a process keeps it until its end; one for each process in
     /// which the library is used.
     fn new(before: Option<&'static Home>) -> Result<&'static Home, Error> {
-        let (early, owner) = match hook::take_early() {
-            Some((socket, owner, claim)) => (Some((socket, claim)), owner),
-            None => (None, Owner::new().map_err(Error::system("mapping a page"))?),
+        let early = hook::early_owner();
+        let owner = match early {
+            Some(owner) => owner,
+            None => Box::leak(Box::new(Owner::new().map_err(Error::system("mapping a page"))?)),
         };
-        let home: &'static Home = Box::leak(Box::new(Home {
+        Ok(Box::leak(Box::new(Home {
             owner,
+            mark: Birthmark::new(),
             default: Mutex::new(None),
             early: early.is_some(),
             parked: Mutex::default(),
             links: Mutex::default(),
             hub: Mutex::new(None),
             before,
-        }));
-        if let Some((socket, claim)) = early {
-            let link = Link::new(home, socket, None, None);
-            if claim == Claim::TakenOver {
-                link.adopt();
-            }
-            *lock(&home.default) = Some(link);
-        }
-        Ok(home)
+        })))
     }
 
     /// Makes sure that this process owns what is here; see `Owner::claim`.
     fn claim(&self, patience: Duration) -> Result<(), Error> {
-        match self.owner.claim(patience) {
-            Ok(Claim::Owned) => Ok(()),
-            Ok(Claim::TakenOver) => {
-                for link in lock(&self.links).iter().filter_map(Weak::upgrade) {
-                    link.adopt();
-                }
-                Ok(())
-            }
-            Err(owner) => Err(Kind::NotOwner(owner).into()),
+        self.owner.claim(patience).map_err(|owner| Error::from(Kind::NotOwner(owner)))?;
+        if !self.mark.is_here() {
+            self.take_over();
         }
+        Ok(())
+    }
+
+    /// The first thread that finds itself in the owner forgets what threads of the old one were
+    /// about; any other waits for that here, though the owner is told already by its pid.
+    fn take_over(&self) {
+        let links = lock(&self.links);
+        let all: Vec<_> = links.iter().filter_map(Weak::upgrade).collect();
+        if !self.mark.is_here() {
+            all.iter().for_each(|link| link.adopt());
+            self.mark.renew();
+        }
+        // Before any of them goes, with what is its own.
+        drop(links);
     }
 
     /// Whether this process owns what is here, or can from now on.
@@ -129,6 +138,15 @@ impl Home {
     /// re-executed when it is first needed, or when the one before has died.
     pub(crate) fn default_template(&'static self) -> Result<Arc<Link>, Error> {
         let mut default = lock(&self.default);
+        if self.early && default.is_none() {
+            *default = hook::take_early().map(|socket| {
+                let link = Link::new(self, socket, None, None);
+                if self.owner.has_changed() {
+                    link.adopt();
+                }
+                link
+            });
+        }
         if let Some(link) = default.as_ref().filter(|l| !l.is_gone()) {
             return Ok(Arc::clone(link));
         }
@@ -141,8 +159,8 @@ impl Home {
 
     /// Whether processes come from a template that was forked before main.
     pub(crate) fn has_early(&self) -> bool {
-        self.early
-            && lock(&self.default).as_ref().is_some_and(|l| l.child().is_none() && !l.is_gone())
+        let alive = |link: &Arc<Link>| link.child().is_none() && !link.is_gone();
+        self.early && lock(&self.default).as_ref().map_or_else(hook::early_waits, alive)
     }
 
     /// A new template, made by executing the program's own file once more.

@@ -9,14 +9,14 @@
 //! A template of a program with `#[offshoot::main]` goes on through start-up and is
 //! caught at the top of `main` (`at_main`); any other serves right here.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{IntoRawFd, OwnedFd};
 use std::process::exit;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use crate::error::{Error, Kind};
-use crate::owner::{Claim, Owner};
+use crate::owner::Owner;
 use crate::sys::fork::{self, Forked};
 use crate::sys::{fdpass, fds, image, init, origin, signal, stack, title};
 use crate::template::Template;
@@ -67,11 +67,13 @@ pub(crate) struct Report {
 /// How many there were when the hook ran; 0 if it has not come to its end.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 static DECLINED: OnceLock<String> = OnceLock::new();
-static EARLY: Mutex<Option<Early>> = Mutex::new(None);
+static EARLY: OnceLock<Early> = OnceLock::new();
 static CAUGHT_AT_MAIN: Mutex<Option<Template>> = Mutex::new(None);
 
+/// Without a lock: it would be held for ever in a fork of the program that is made meanwhile.
 struct Early {
-    socket: OwnedFd,
+    /// Its number; -1 once it has been taken.
+    socket: AtomicI32,
     owner: Owner,
 }
 
@@ -157,7 +159,7 @@ fn fork_early(opt_in: OptIn, threads: usize) -> Result<(), String> {
             // Made now, the template does not have it: one mapping less in all that it forks.
             let owner = Owner::new().map_err(|e| format!("mapping a page: {e}"))?;
             log(format_args!("early template forked ({opt_in:?})"));
-            *lock(&EARLY) = Some(Early { socket: near, owner });
+            let _ = EARLY.set(Early { socket: near.into_raw_fd().into(), owner });
         }
         Forked::Child => {
             drop(near);
@@ -206,12 +208,16 @@ fn serve_reexecuted(socket: OwnedFd) {
     begin(socket, at_main, owner);
 }
 
-/// Hands out the early template, once, to the first who asks in the process that
-/// owns it, or takes it over by this.
-pub(crate) fn take_early() -> Option<(OwnedFd, Owner, Claim)> {
-    let mut early = lock(&EARLY);
-    let claim = early.as_ref()?.owner.claim(Duration::ZERO).ok()?;
-    early.take().map(|e| (e.socket, e.owner, claim))
+/// Whose the early template is, if that can be this process, and nobody has taken it yet. It
+/// is not taken by asking: any number of threads may.
+pub(crate) fn early_owner() -> Option<&'static Owner> {
+    let early = EARLY.get().filter(|_| early_waits())?;
+    early.owner.claim(Duration::ZERO).is_ok().then_some(&early.owner)
+}
+
+/// Hands out the early template, once. For who has its owner.
+pub(crate) fn take_early() -> Option<OwnedFd> {
+    fds::adopt(EARLY.get()?.socket.swap(-1, Ordering::AcqRel))
 }
 
 /// An error where this library cannot work at all.
@@ -230,13 +236,13 @@ pub(crate) fn report() -> Option<Report> {
 
 /// Whether a template was forked early and nobody has taken it yet.
 pub(crate) fn early_waits() -> bool {
-    lock(&EARLY).is_some()
+    EARLY.get().is_some_and(|early| early.socket.load(Ordering::Acquire) >= 0)
 }
 
 /// Serves as a copy of the whole program as it is now; in the child of a fork.
 pub(crate) fn serve_snapshot(control: OwnedFd, owner: u32) -> ! {
     // First, as it makes room for a descriptor.
-    *lock(&EARLY) = None;
+    drop(take_early());
     let _ = fds::blank(&crate::home::renounce());
     signal::begin_serving();
     let mut template = Template::new(control, &format!("{}[{owner}]", program()));

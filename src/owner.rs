@@ -24,6 +24,8 @@ pub(crate) struct Owner {
     living: Living,
     /// The last who has waited in vain, and for whom: it does not wait again.
     waited: AtomicU64,
+    /// Who was the owner when this was made.
+    first: u64,
     /// Never this process, nor any that is forked from it.
     renounced: AtomicBool,
 }
@@ -54,10 +56,11 @@ impl Owner {
         let [owner, tokens, namespace] = shared::shared_numbers()?;
         let own = shared::wiped_number().ok();
         let me = own_token(own, tokens);
-        owner.store(pack(me, own_pid() as u32), Ordering::Release);
+        let first = pack(me, own_pid() as u32);
+        owner.store(first, Ordering::Release);
         let living = Living::new(own_pid(), me, namespace);
         let (waited, renounced) = (AtomicU64::new(0), AtomicBool::new(false));
-        Ok(Owner { owner, tokens, own, living, waited, renounced })
+        Ok(Owner { owner, tokens, own, living, waited, first, renounced })
     }
 
     /// Makes sure that this process is the owner; waits up to `patience`, but only once,
@@ -96,6 +99,11 @@ impl Owner {
             Err(winner) if token_of(winner) == me => Ok(Claim::Owned),
             Err(winner) => Err(pid_of(winner)),
         }
+    }
+
+    /// Whether it has been taken over.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.owner.load(Ordering::Acquire) != self.first
     }
 
     /// From now on neither this process nor what it forks becomes the owner.

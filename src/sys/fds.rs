@@ -47,8 +47,8 @@ pub(crate) fn adopt(raw: RawFd) -> Option<OwnedFd> {
     if unsafe { libc::fcntl(raw, libc::F_GETFD) } < 0 {
         return None;
     }
-    // SAFETY: it is open, and the caller (the hook, before anything else runs in
-    // this process) is the only one who knows of it.
+    // SAFETY: it is open, and the caller (the hook, of what it was executed with or has
+    // opened itself) is the only one who knows of it.
     Some(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 

@@ -1,7 +1,7 @@
 //! Whether this process is a fork of the one that asked before, for the price of a load.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use super::shared;
 
@@ -22,9 +22,7 @@ static LAST: AtomicU32 = AtomicU32::new(0);
 impl Birthmark {
     /// Of this process.
     pub(crate) fn new() -> Birthmark {
-        static PAGE: OnceLock<Option<&'static AtomicU32>> = OnceLock::new();
-        let mark = *PAGE.get_or_init(|| shared::wiped_number().ok());
-        let made = Birthmark { mark, number: AtomicU32::new(0) };
+        let made = Birthmark { mark: page(), number: AtomicU32::new(0) };
         made.renew();
         made
     }
@@ -33,6 +31,12 @@ impl Birthmark {
     pub(crate) fn renew(&self) {
         let number = self.mark.map_or_else(own_pid, number_at);
         self.number.store(number, Ordering::Release);
+    }
+
+    /// As if another process had made it.
+    #[cfg(test)]
+    pub(crate) fn forget(&self) {
+        self.number.store(u32::MAX, Ordering::Release);
     }
 
     /// Whether this still is the process in which the mark was made.
@@ -57,4 +61,19 @@ fn number_at(mark: &AtomicU32) -> u32 {
 
 fn own_pid() -> u32 {
     std::process::id()
+}
+
+/// The page, one for all marks. No `OnceLock`: a fork of the program that another thread makes
+/// meanwhile would wait for it for ever.
+fn page() -> Option<&'static AtomicU32> {
+    static PAGE: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
+    // SAFETY: null, or the address of a number that stays for ever.
+    let known = |pointer: *mut AtomicU32| unsafe { pointer.as_ref() };
+    known(PAGE.load(Ordering::Acquire)).or_else(|| {
+        let new = shared::wiped_number().ok()?;
+        let pointer = ptr::from_ref(new).cast_mut();
+        let before =
+            PAGE.compare_exchange(ptr::null_mut(), pointer, Ordering::AcqRel, Ordering::Acquire);
+        known(before.map_or_else(|first| first, |_| pointer))
+    })
 }

@@ -40,6 +40,14 @@ fn a_daemon_need_not_wait_for_the_end_of_its_parent() {
     });
 }
 
+#[test]
+fn any_of_a_daemons_threads_may_be_the_first() {
+    on_each(&[MAIN_CAUGHT, HOOK_SERVED, NO_OPT_IN], |program| {
+        let mut program = Program::play(program, &["daemon_crowd"]);
+        assert_eq!(program.nobody_left(DEADLINE), "done\n");
+    });
+}
+
 /// Plays a scene that ends in a daemon that has used its workers, and holds.
 fn a_daemon_does(scene: &'static [&'static str]) {
     on_each(&[MAIN_CAUGHT, HOOK_SERVED, NO_OPT_IN], move |program| {

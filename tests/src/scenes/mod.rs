@@ -5,6 +5,7 @@ mod by_kernel;
 mod capabilities;
 mod daemon;
 mod daemon_calls;
+mod daemon_crowd;
 mod daemon_streams;
 mod death;
 mod file_limit;
@@ -40,6 +41,7 @@ pub(crate) fn play() {
         capabilities::SCENES,
         daemon::SCENES,
         daemon_calls::SCENES,
+        daemon_crowd::SCENES,
         daemon_streams::SCENES,
         death::SCENES,
         file_limit::SCENES,
