@@ -128,7 +128,12 @@ fn each_kind_of_lie_is_told_by_its_name() {
             "the control socket",
         );
         check(fork_with_file(null()), "reading the request");
-        check(fork_with_file(stream()), "reading the request");
+        // A socket is read as far as it is filled, and nobody is waited for.
+        check(fork_with_file(stream()), "a length beyond the end");
+        let (near, far) = forge::pair(SockType::Stream);
+        check(fork_with_file(far), "reading the request");
+        drop(near);
+        check(fork_with_file(forge::pair(SockType::Datagram).0), "reading the request");
         check(fork_with_file(forge::memory_file(&body, size, false)), "not sealed");
         check(fork_with_file(forge::memory_file(&body, size - 1, true)), "a length beyond the end");
         check(fork_with_file(forge::memory_file(&body, size + 1, true)), "bytes after the end");
