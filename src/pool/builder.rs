@@ -149,7 +149,9 @@ impl<A: 'static, R: Send + 'static, E: Send + 'static> PoolBuilder<A, R, E> {
         self
     }
 
-    /// A worker is recycled when it is so old.
+    /// A worker is recycled so long after its init function has returned. If that is less than
+    /// a second, those that have had no call by then are replaced after a pause, as those are
+    /// that die.
     pub fn max_age(mut self, age: Duration) -> Self {
         self.rules.max_age = Some(age);
         self

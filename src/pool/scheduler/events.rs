@@ -100,6 +100,7 @@ impl<J> Scheduler<J> {
             return;
         }
         self.roster.ready(index, now);
+        self.begin_age(index, now);
         self.setbacks.started();
         // One that was still starting when the others had failed shows that it can be done.
         self.broken = false;

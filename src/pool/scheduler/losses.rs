@@ -68,4 +68,14 @@ impl<J> Scheduler<J> {
             self.setbacks.idled(now, &self.rules.restart);
         }
     }
+
+    /// The same of one whose turn has come to be recycled, if that was soon: what lives as
+    /// long as the longest pause needs none.
+    pub(super) fn note_young(&mut self, index: u32, now: Instant) {
+        let member = self.roster.get(index);
+        let age = now.saturating_duration_since(member.since);
+        if member.ready && age < self.rules.restart.backoff_max {
+            self.note_idler(index, now);
+        }
+    }
 }

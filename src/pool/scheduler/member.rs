@@ -40,7 +40,7 @@ pub(super) enum Phase {
 pub(super) struct Member {
     /// Since when it has been idle, if it is.
     pub(super) since: Instant,
-    /// When it will be too old.
+    /// When it will be too old, once it is ready.
     pub(super) due: Option<Instant>,
     /// Jobs until it is to be recycled.
     pub(super) left: u64,
@@ -63,10 +63,10 @@ pub(super) struct Member {
 const _: () = assert!(size_of::<Member>() == 64);
 
 impl Member {
-    pub(super) fn starting(now: Instant, left: u64, due: Option<Instant>) -> Member {
+    pub(super) fn starting(now: Instant, left: u64) -> Member {
         Member {
             since: now,
-            due,
+            due: None,
             left,
             load: 0,
             prev: NONE,

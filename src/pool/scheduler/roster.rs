@@ -43,8 +43,8 @@ impl Roster {
     }
 
     /// A starting worker, which takes jobs.
-    pub(super) fn add(&mut self, now: Instant, left: u64, due: Option<Instant>) -> WorkerId {
-        let new = Member::starting(now, left, due);
+    pub(super) fn add(&mut self, now: Instant, left: u64) -> WorkerId {
+        let new = Member::starting(now, left);
         let index = match self.vacant {
             NONE => {
                 let index = u32::try_from(self.members.len()).expect("fewer than 2^32 workers");

@@ -21,12 +21,13 @@ pub(crate) struct Rules {
     /// Jobs that may be queued; `usize::MAX` for any number.
     pub(crate) queue_limit: usize,
     /// A worker is recycled after so many jobs. What is changed here, and in `jitter`
-    /// and `max_age`, holds for workers that are started from then on.
+    /// and `max_age`, holds for workers that are started (an age:
+    /// that get ready) from then on.
     pub(crate) max_jobs: Option<u64>,
     /// By how much of either limit it may be less, so that workers that were started
     /// together are not recycled together: 0 to 1.
     pub(crate) jitter: f64,
-    /// A worker is recycled after so long.
+    /// A worker is recycled so long after it got ready.
     pub(crate) max_age: Option<Duration>,
     /// How many may be away at once: retired or dying, and not gone yet.
     pub(crate) max_recycling: usize,
@@ -66,7 +67,7 @@ impl Rules {
         }
     }
 
-    /// When a new worker is to be recycled. One that is too far off is never.
+    /// When a worker that is ready now is to be recycled. One that is too far off is never.
     pub(super) fn draw_age(&self, dice: &mut Dice, now: Instant) -> Option<Instant> {
         let most = self.max_age?;
         // From 600 years on, any age will do.

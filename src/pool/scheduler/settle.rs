@@ -19,7 +19,7 @@ impl<J> Scheduler<J> {
         // another, and that one takes jobs.
         loop {
             self.hand_out();
-            if !self.grow(now) && !self.recycle() {
+            if !self.grow(now) && !self.recycle(now) {
                 break;
             }
         }
@@ -100,7 +100,7 @@ impl<J> Scheduler<J> {
     }
 
     /// Retires one whose turn has come, or one that is more than `max`.
-    fn recycle(&mut self) -> bool {
+    fn recycle(&mut self, now: Instant) -> bool {
         if self.roster.away() >= self.rules.max_recycling() {
             return false;
         }
@@ -113,6 +113,9 @@ impl<J> Scheduler<J> {
             }
             self.wishes.pop();
             if let Some(index) = index {
+                if !wish.reload {
+                    self.note_young(index, now);
+                }
                 self.owed += 1;
                 self.retire_now(index);
                 return true;
@@ -175,13 +178,20 @@ impl<J> Scheduler<J> {
         self.start_at = None;
         self.owed = self.owed.saturating_sub(1);
         let left = self.rules.draw_jobs(&mut self.dice);
-        let due = self.rules.draw_age(&mut self.dice, now);
-        let id = self.roster.add(now, left, due);
-        if let Some(due) = due {
-            self.wishes.remember(due, id.index);
-        }
+        let id = self.roster.add(now, left);
         self.actions.push(Action::Start(id));
         true
+    }
+
+    /// One has got ready. Its age counts from here: else, with a limit that is shorter than
+    /// a start, none would ever do anything.
+    pub(super) fn begin_age(&mut self, index: u32, now: Instant) {
+        if self.roster.get(index).phase == Phase::Taking
+            && let Some(due) = self.rules.draw_age(&mut self.dice, now)
+        {
+            self.roster.get_mut(index).due = Some(due);
+            self.wishes.remember(due, index);
+        }
     }
 
     /// How many workers there could be more.

@@ -1,6 +1,7 @@
 //! Each rule by example, with a clock that is moved by hand; then whatever else may
 //! happen, in any order.
 
+mod ages;
 mod assignment;
 mod breaking;
 mod ending;

@@ -1,9 +1,8 @@
 //! When workers are replaced.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
-use super::scene::{NOTHING, Scene, ms};
+use super::scene::{NOTHING, Scene};
 use crate::pool::scheduler::{State, Why};
 
 #[test]
@@ -72,57 +71,6 @@ fn how_many_jobs_is_drawn_for_each_worker() {
     assert_eq!(jobs_taken(3, -1.0, 10), [3; 10]);
     assert_eq!(jobs_taken(3, f64::NAN, 10), [3; 10]);
     assert_eq!(jobs_taken(0, 0.0, 2), [1; 2]);
-}
-
-#[test]
-fn who_is_too_old_is_recycled_when_its_time_has_come() {
-    let mut pool = Scene::new(|rules| {
-        rules.idle = 1;
-        rules.max_age = Some(ms(5000));
-    });
-    pool.tick();
-    pool.at(40).ready(0);
-    // From its start.
-    assert_eq!(pool.next_tick(), Some(5000));
-    assert_eq!(pool.at(4999).tick(), NOTHING);
-    assert_eq!(pool.at(5000).tick(), ["finish 0", "start 1"]);
-    assert_eq!(pool.next_tick(), Some(10_000));
-    pool.ready(1);
-    pool.gone(0);
-    // A busy one finishes what it has, and takes no more.
-    pool.push("a");
-    pool.at(6000).change(|rules| rules.idle = 0);
-    assert_eq!(pool.at(10_000).tick(), NOTHING);
-    assert_eq!(pool.push("b"), ["start 2", "b to 2"]);
-    assert_eq!(pool.done(1), ["finish 1"]);
-    assert_eq!(pool.next_tick(), Some(15_000));
-    // One that is gone is not waited for.
-    pool.ready(2);
-    pool.gone(2);
-    assert_eq!(pool.next_tick(), None);
-}
-
-#[test]
-fn how_old_is_drawn_for_each_worker() {
-    let mut pool = Scene::new(|rules| {
-        rules.max = 200;
-        rules.idle = 200;
-        rules.max_age = Some(ms(10_000));
-        rules.jitter = 0.2;
-        rules.max_recycling = 200;
-    });
-    assert_eq!(pool.tick().len(), 200);
-    pool.change(|rules| rules.idle = 0);
-    let mut times = Vec::new();
-    while let Some(at) = pool.pool.next_tick() {
-        let now = pool.time();
-        times.push(at.duration_since(now));
-        pool.pool.tick(at);
-    }
-    assert_eq!(pool.acts().len(), 200);
-    assert!(times.len() > 190, "{} different times", times.len());
-    assert!(*times.first().unwrap() >= ms(8000) && *times.first().unwrap() < ms(8200));
-    assert!(*times.last().unwrap() <= ms(10_000) && *times.last().unwrap() > ms(9800));
 }
 
 #[test]
@@ -283,13 +231,4 @@ fn a_limit_of_none_recycles_one_at_a_time() {
     let mut pool = Scene::ready_with(2, |rules| rules.max_recycling = 0);
     assert_eq!(pool.reload(), ["finish 0"]);
     assert_eq!(pool.gone(0), ["finish 1"]);
-}
-
-#[test]
-fn an_age_that_no_clock_can_tell_is_never_reached() {
-    let mut pool = Scene::new(|rules| {
-        rules.max_age = Some(Duration::MAX);
-        rules.jitter = 1.0;
-    });
-    assert_eq!(pool.push("a"), ["start 0", "a to 0"]);
 }
