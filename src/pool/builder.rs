@@ -45,7 +45,7 @@ pub struct PoolBuilder<A: 'static, R: 'static, E: 'static = ()> {
 }
 
 /// At most so many workers and calls: more could not be numbered.
-const MOST: usize = 1 << 20;
+pub(super) const MOST: usize = 1 << 20;
 
 impl<A: 'static, R: Send + 'static, E: Send + 'static> PoolBuilder<A, R, E> {
     pub(super) fn new<F>(worker: &Worker<F, A, R, E>) -> Self {

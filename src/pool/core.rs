@@ -201,7 +201,7 @@ impl Core {
         }
         let state = self.lock();
         let rules = state.scheduler.rules();
-        (2 * rules.max.saturating_mul(rules.load)).min(1 << 20) as u64
+        rules.max.saturating_mul(rules.load).saturating_mul(2).min(1 << 20) as u64
     }
 
     /// Whether nothing is left; else `waker` is woken then.

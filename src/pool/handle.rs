@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::builder::PoolBuilder;
+use super::builder::{MOST, PoolBuilder};
 use super::core::Core;
 use super::errand::{Errand, Goal, Wishes};
 use super::map::{Map, MapUnordered};
@@ -159,7 +159,7 @@ impl<A, R, E> Pool<A, R, E> {
         if self.core.check().is_err() {
             return;
         }
-        self.core.with_scheduler(|scheduler, now| scheduler.resize(max.max(1), now));
+        self.core.with_scheduler(|scheduler, now| scheduler.resize(max.clamp(1, MOST), now));
     }
 
     /// What it is doing, and has done so far; nothing at all in a fork of the program.

@@ -226,3 +226,17 @@ fn a_pool_is_resized_while_it_works() {
         assert_eq!((stats.started, stats.ended, stats.died), (3, 3, 0));
     });
 }
+
+#[test]
+fn a_size_that_no_machine_has_is_taken_as_many() {
+    within(DEADLINE, || {
+        let turnstile = Turnstile::new();
+        turnstile.open();
+        let pool = builder(&turnstile).load(2).start(Duration::MAX).build().unwrap();
+        for max in [usize::MAX, 1 << (usize::BITS - 1)] {
+            pool.resize(max);
+            assert!(pool.map(0..10).all(|pid| pid.is_ok()), "{max}");
+        }
+        assert_eq!(pool.finish().unwrap().done, 20);
+    });
+}
