@@ -176,7 +176,8 @@ impl<A: 'static, R: Send + 'static, E: Send + 'static> PoolBuilder<A, R, E> {
 
     /// Processes that are forked early and wait to become workers, so that the first call
     /// of a new one is a single message; none unless said otherwise. A used one is replaced
-    /// once the call is on its way. Their init function has not been run.
+    /// once the call is on its way. Their init function has not been run. Where none can be
+    /// made, or they die, that is tried again, and delays no worker.
     pub fn spares(mut self, processes: usize) -> Self {
         self.rules.spares = processes.min(MOST);
         self
@@ -263,6 +264,8 @@ impl<A: 'static, R: Send + 'static, E: Send + 'static> PoolBuilder<A, R, E> {
         home.hub()?;
         core.with_scheduler(|scheduler, now: Instant| scheduler.tick(now));
         core.make_spares();
+        // One that could not be made is tried again.
+        core.carry_out(core.lock(), Instant::now());
         Ok(Pool { core, speech })
     }
 }

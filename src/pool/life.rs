@@ -114,7 +114,7 @@ impl Core {
     }
 
     /// The template has died: it is made again, by a thread of its own, as its setup
-    /// functions may take long. Whether the worker will be made then.
+    /// functions may take long. Whether the worker, or spare, will be made then.
     pub(super) fn rebuild_for(&self, member: &Arc<Member>) -> bool {
         if !member.may_try_again() {
             return false;
@@ -166,6 +166,7 @@ impl Core {
         drop(state);
         for member in unmade {
             match &failed {
+                None if member.id().is_none() => self.make_spare(&member),
                 None => self.start(&member, now),
                 Some(error) => {
                     let why = format!("its template could not be made again: {error}");

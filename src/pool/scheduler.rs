@@ -195,6 +195,7 @@ impl<J> Scheduler<J> {
         let times = [
             self.start_at,
             self.setbacks.until(),
+            self.spares.until(),
             self.wishes.next_due(),
             self.next_stop().map(|(_, at)| at),
         ];

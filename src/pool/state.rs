@@ -19,7 +19,7 @@ use crate::rpc::pooled::OnDestroy;
 pub(super) struct State {
     pub(super) scheduler: Scheduler<Arc<dyn Job>>,
     pub(super) template: Arc<Process>,
-    /// It is being made again; workers that wait for that.
+    /// It is being made again; workers and spares that wait for that.
     pub(super) rebuilding: bool,
     pub(super) unmade: Vec<Arc<Member>>,
     /// By the index of their ids.

@@ -19,24 +19,30 @@ impl Core {
     pub(super) fn make_spares(&self) {
         let owed = std::mem::take(&mut self.lock().owed_spares);
         for _ in 0..owed {
-            let template = Arc::clone(&self.lock().template);
-            let member = Member::new(None);
-            let made = self.make(&member, &template);
-            let now = Instant::now();
-            let mut state = self.lock();
-            if made.is_err() || member.is_gone() {
-                state.scheduler.spare_lost(now);
-                continue;
-            }
-            state.scheduler.spare_made();
-            if Arc::ptr_eq(&state.template, &template) {
-                state.spares.push(member);
-            } else {
-                // There is another template since.
-                state.scheduler.spare_used(now);
-                drop(state);
-                member.finish();
-            }
+            self.make_spare(&Member::new(None));
+        }
+    }
+
+    pub(super) fn make_spare(&self, member: &Arc<Member>) {
+        let template = Arc::clone(&self.lock().template);
+        let made = self.make(member, &template);
+        if made.as_ref().is_err_and(Error::is_disconnected) && self.rebuild_for(member) {
+            return;
+        }
+        let now = Instant::now();
+        let mut state = self.lock();
+        if made.is_err() || member.is_gone() {
+            state.scheduler.spare_lost(now);
+            return;
+        }
+        state.scheduler.spare_made();
+        if Arc::ptr_eq(&state.template, &template) {
+            state.spares.push(Arc::clone(member));
+        } else {
+            // There is another template since.
+            state.scheduler.spare_used(now);
+            drop(state);
+            member.finish();
         }
     }
 
@@ -112,6 +118,10 @@ impl Core {
     }
 
     pub(super) fn not_made(&self, member: &Arc<Member>, error: Error, now: Instant) {
+        if member.id().is_none() {
+            // Without a spare nobody misses anything.
+            return self.lock().scheduler.spare_lost(now);
+        }
         self.forget(member, Some(Failure::of_error(&error)), now);
         self.report(error);
     }

@@ -84,6 +84,29 @@ fn its_death_is_survived_and_setup_functions_run_again() {
 }
 
 #[test]
+fn spares_that_die_with_it_are_there_again_though_nothing_is_called() {
+    within(DEADLINE, || {
+        let clean = Clean::before();
+        let log = tempfile::tempfile().unwrap();
+        let template = Process::new().unwrap().send_fd(&log).setup(load, ["once"]);
+        let pool = Pool::builder(is_loaded).template(template).max(1).spares(2).build().unwrap();
+        eventually(DEADLINE, "they are there", || pool.stats().spares == 2);
+        for deaths in 1..=3 {
+            kill_template(&pool).unwrap();
+            eventually(DEADLINE, "they are there again", || {
+                let stats = pool.stats();
+                (stats.templates, stats.spares) == (deaths, 2)
+            });
+            assert_eq!(runs_of(&log), 1 + deaths as usize);
+        }
+        assert!(pool.call(0).wait().unwrap().0);
+        assert_eq!(pool.finish().unwrap().failed.total(), 0);
+        drop((pool, log));
+        clean.after();
+    });
+}
+
+#[test]
 fn where_it_cannot_be_made_again_every_call_is_told() {
     within(DEADLINE, || {
         let clean = Clean::before();

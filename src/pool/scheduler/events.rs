@@ -102,6 +102,7 @@ impl<J> Scheduler<J> {
         self.roster.ready(index, now);
         self.begin_age(index, now);
         self.setbacks.started();
+        self.spares.end_trouble();
         // One that was still starting when the others had failed shows that it can be done.
         self.broken = false;
         self.settle(now);
@@ -133,7 +134,7 @@ impl<J> Scheduler<J> {
         let now = self.at(now);
         self.spares.lost();
         if !self.is_closed() {
-            self.setbacks.pause(now, &self.rules.restart);
+            self.spares.pause(now, &self.rules.restart);
         }
         self.settle(now);
     }
@@ -171,6 +172,7 @@ impl<J> Scheduler<J> {
         let now = self.at(now);
         self.wish_for_all();
         self.setbacks.forget();
+        self.spares.end_trouble();
         if std::mem::take(&mut self.broken) {
             let idle = self.roster.idle() + self.roster.fresh();
             self.owed = self.rules.idle.saturating_sub(idle);

@@ -26,14 +26,14 @@ pub(super) struct Setbacks {
 /// Nothing is started for a while. What fails meanwhile was started before, and makes it
 /// no longer.
 #[derive(Default)]
-struct Pause {
+pub(super) struct Pause {
     /// How long the last one was.
     length: Duration,
     until: Option<Instant>,
 }
 
 impl Pause {
-    fn begin(&mut self, now: Instant, restart: &Restart) {
+    pub(super) fn begin(&mut self, now: Instant, restart: &Restart) {
         if self.until.is_none() {
             self.length = match self.length {
                 Duration::ZERO => restart.backoff,
@@ -45,8 +45,12 @@ impl Pause {
         }
     }
 
-    fn end(&mut self, now: Instant) {
+    pub(super) fn end(&mut self, now: Instant) {
         self.until = self.until.filter(|until| *until > now);
+    }
+
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.until
     }
 }
 
@@ -76,7 +80,7 @@ impl Setbacks {
         }
     }
 
-    pub(super) fn pause(&mut self, now: Instant, restart: &Restart) {
+    fn pause(&mut self, now: Instant, restart: &Restart) {
         self.starts.begin(now, restart);
     }
 

@@ -11,6 +11,7 @@ impl<J> Scheduler<J> {
             return self.conclude();
         }
         self.setbacks.end_pause(now);
+        self.spares.end_pause(now);
         while let Some(index) = self.wishes.take_due(now) {
             self.wish(index);
         }
@@ -23,7 +24,7 @@ impl<J> Scheduler<J> {
                 break;
             }
         }
-        if !self.is_closed() && self.setbacks.until().is_none() {
+        if !self.is_closed() && self.setbacks.until().max(self.spares.until()).is_none() {
             self.spares.restock(self.rules.spares);
         }
         self.shrink(now);

@@ -1,5 +1,14 @@
 //! How many spares there are, and how many are on their way.
 
+use std::time::{Duration, Instant};
+
+use super::rules::Restart;
+use super::setbacks::Pause;
+
+/// Where none can be made, it is tried so seldom in the end: nobody waits for one, and it
+/// may mean to make the template again.
+const RARELY: Duration = Duration::from_secs(60);
+
 #[derive(Default)]
 pub(super) struct Spares {
     /// Those that there are, and those that are being made or will be asked for.
@@ -8,6 +17,9 @@ pub(super) struct Spares {
     made: usize,
     /// Those that will be asked for, behind the other actions.
     due: usize,
+    /// After one that could not be made, or has died. Workers do not wait for that: they
+    /// can be made without.
+    pause: Pause,
 }
 
 impl Spares {
@@ -44,6 +56,24 @@ impl Spares {
             self.total -= 1;
             self.made -= 1;
         }
+    }
+
+    pub(super) fn pause(&mut self, now: Instant, restart: &Restart) {
+        let backoff_max = restart.backoff_max.max(RARELY);
+        self.pause.begin(now, &Restart { backoff_max, ..*restart });
+    }
+
+    pub(super) fn end_pause(&mut self, now: Instant) {
+        self.pause.end(now);
+    }
+
+    /// Processes can be made: so can these.
+    pub(super) fn end_trouble(&mut self) {
+        self.pause = Pause::default();
+    }
+
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.pause.until()
     }
 
     /// Those that there are will not be used.

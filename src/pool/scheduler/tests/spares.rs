@@ -33,7 +33,7 @@ fn one_that_is_used_is_replaced_behind_everything_else() {
 fn one_that_is_lost_is_replaced_after_a_pause() {
     let mut pool = Scene::new(|rules| rules.spares = 1);
     assert_eq!(pool.tick(), ["spare"]);
-    let pauses = [200, 600, 1400, 2400, 3400];
+    let pauses = [200, 600, 1400, 3000, 6200, 12_600, 25_400, 51_000, 102_200, 162_200, 222_200];
     for at in pauses {
         pool.pool.spare_lost(pool.time());
         assert_eq!(pool.acts(), NOTHING);
@@ -45,16 +45,34 @@ fn one_that_is_lost_is_replaced_after_a_pause() {
     pool.push("a");
     pool.ready(0);
     pool.pool.spare_lost(pool.time());
-    assert_eq!(pool.next_tick(), Some(3600));
+    assert_eq!(pool.next_tick(), Some(222_400));
 }
 
 #[test]
-fn workers_share_the_pause() {
+fn workers_do_not_wait_for_spares_that_fail() {
     let mut pool = Scene::new(|rules| rules.spares = 1);
     pool.tick();
     pool.pool.spare_lost(pool.time());
-    assert_eq!(pool.push("a"), NOTHING);
-    assert_eq!(pool.at(200).tick(), ["start 0", "a to 0", "spare"]);
+    assert_eq!(pool.push("a"), ["start 0", "a to 0"]);
+    assert_eq!(pool.next_tick(), Some(200));
+    assert_eq!(pool.at(200).tick(), ["spare"]);
+    // But spares for workers that fail.
+    pool.pool.spare_lost(pool.time());
+    assert_eq!(pool.at(500).gone(0), NOTHING);
+    assert_eq!(pool.at(600).tick(), NOTHING);
+    assert_eq!(pool.at(700).tick(), ["spare"]);
+}
+
+#[test]
+fn a_worker_that_gets_ready_or_another_template_shows_that_spares_can_be_made() {
+    let mut pool = Scene::new(|rules| rules.spares = 1);
+    pool.tick();
+    pool.push("a");
+    pool.pool.spare_lost(pool.time());
+    assert_eq!(pool.ready(0), ["spare"]);
+    pool.pool.spare_lost(pool.time());
+    assert_eq!(pool.reload(), ["spare"]);
+    assert_eq!(pool.next_tick(), None);
 }
 
 #[test]
