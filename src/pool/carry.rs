@@ -167,7 +167,7 @@ impl Core {
     }
 
     fn not_sent(&self, job: &Arc<dyn Job>, fault: Fault) {
-        let told = self.note_failed(&mut self.lock(), job, fault, Instant::now());
+        let told = self.note_failed(&mut self.lock(), job, fault, false, Instant::now());
         match told {
             Some(failed) => job.refuse(failed.tell()),
             None => job.moved(),

@@ -73,26 +73,27 @@ impl Core {
     /// A job has failed at a worker. What its caller is told; nothing if it is made again.
     pub(super) fn failed(&self, job: &Arc<dyn Job>, fault: Fault) -> Option<Fault> {
         let now = Instant::now();
-        let doomed = match &fault {
-            Fault::Timeout | Fault::Cancelled => doomed(job),
-            _ => None,
-        };
+        let given_up = matches!(fault, Fault::Timeout | Fault::Cancelled);
+        let doomed = if given_up { doomed(job) } else { None };
+        // A synchronous worker runs the first of what it has, and is killed with that.
+        let ran = !given_up || doomed.is_some() || self.plan.launcher.style == Style::Async;
         let mut state = self.lock();
         if let Some(id) = doomed {
             // It is about to be killed: the next call is not for this one.
             state.scheduler.retire(id, now, Why::Asked);
         }
-        let told = self.note_failed(&mut state, job, fault, now);
+        let told = self.note_failed(&mut state, job, fault, ran, now);
         self.carry_out(state, now);
         told.map(Failed::tell)
     }
 
-    /// The same, under the lock; whoever looks on is told without it.
+    /// The same, under the lock; whoever looks on is told without it. `ran`: it may have run.
     pub(super) fn note_failed(
         &self,
         state: &mut State,
         job: &Arc<dyn Job>,
         fault: Fault,
+        ran: bool,
         now: Instant,
     ) -> Option<Failed> {
         let card = job.card();
@@ -146,7 +147,9 @@ impl Core {
         let (made, sent) = (noted.made, noted.sent);
         let span = std::mem::replace(&mut noted.span, Span::none());
         drop(noted);
-        let run = self.ran(&member, sent, now);
+        // What has not run says nothing of those that do.
+        let ran = ran && !untouched;
+        let run = if ran { self.ran(&member, sent, now) } else { Duration::ZERO };
         let wait = now.saturating_duration_since(made).saturating_sub(run);
         state.stats.failed.count(&fault);
         state.stats.run.record(run);

@@ -168,7 +168,7 @@ impl Core {
         for job in take_backlog(&mut state, member) {
             let ended = Ended { started: Some(false), errno, ..Ended::default() };
             let untouched = Fault::Ended(ended);
-            if let Some(failed) = self.note_failed(&mut state, &job, untouched, now) {
+            if let Some(failed) = self.note_failed(&mut state, &job, untouched, false, now) {
                 refused.push((job, failed));
             }
         }
