@@ -199,10 +199,12 @@ fn note(state: &mut State, action: Action<Arc<dyn Job>>) -> Option<Step> {
             state.owed_spares += 1;
             None
         }
-        Action::Send { worker, job, .. } => state.send_to(worker, job),
-        Action::Finish(id) => {
-            Some(Step::Finish(Arc::clone(state.member(id).expect("it was started"))))
-        }
+        Action::Send { worker, job, .. } => match state.member(worker).map(Arc::clone) {
+            Some(member) => state.send_to(member, worker, job),
+            // Nothing is decided about one that is gone; but nobody may wait for ever.
+            None => Some(Step::Fail(job)),
+        },
+        Action::Finish(id) => state.member(id).map(|member| Step::Finish(Arc::clone(member))),
         Action::Fail { job, .. } => Some(Step::Fail(job)),
         Action::Drained => Some(Step::Over),
     }
@@ -210,8 +212,12 @@ fn note(state: &mut State, action: Action<Arc<dyn Job>>) -> Option<Step> {
 
 impl State {
     /// A job is to go to a worker.
-    pub(super) fn send_to(&mut self, worker: WorkerId, job: Arc<dyn Job>) -> Option<Step> {
-        let member = Arc::clone(self.member(worker).expect("it was started"));
+    pub(super) fn send_to(
+        &mut self,
+        member: Arc<Member>,
+        worker: WorkerId,
+        job: Arc<dyn Job>,
+    ) -> Option<Step> {
         self.running += 1;
         job.card().note().place = Place::Sending(Arc::clone(&member));
         if member.conn().is_some() {

@@ -152,10 +152,11 @@ impl Core {
     pub(super) fn give(&self, worker: WorkerId, job: Arc<dyn Job>) -> bool {
         let now = Instant::now();
         let mut state = self.lock();
-        if state.member(worker).is_none() || !state.scheduler.add_load(worker) {
+        let Some(member) = state.member(worker).map(Arc::clone) else { return false };
+        if !state.scheduler.add_load(worker) {
             return false;
         }
-        let step = state.send_to(worker, job);
+        let step = state.send_to(member, worker, job);
         state.steps.extend(step);
         self.carry_out(state, now);
         true

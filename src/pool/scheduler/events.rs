@@ -46,12 +46,17 @@ impl<J> Scheduler<J> {
     /// this, and `done` or `gone` after it.
     pub(crate) fn put_back(&mut self, key: JobKey, job: J, now: Instant) {
         let now = self.at(now);
+        self.requeue(key, job);
+        self.settle(now);
+    }
+
+    /// Back to its place, if there is still somebody to come who takes it from there.
+    pub(super) fn requeue(&mut self, key: JobKey, job: J) {
         if self.broken || matches!(self.stage, Stage::Stopped | Stage::Over) {
             self.actions.push(Action::Fail { key, job });
         } else {
             self.queue.insert(key, job);
         }
-        self.settle(now);
     }
 
     /// Hands out a job that is still queued.
@@ -213,6 +218,8 @@ impl<J> Scheduler<J> {
                             self.roster.remove(index);
                         }
                     }
+                    // One that never was does not end either.
+                    Action::Finish(worker) if self.roster.find(worker).is_none() => {}
                     other => self.actions.push(other),
                 }
             }

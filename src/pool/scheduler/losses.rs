@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::member::Phase;
-use super::{Scheduler, Stage, WorkerId};
+use super::{Action, Scheduler, Stage, WorkerId};
 
 impl<J> Scheduler<J> {
     /// It is dying: it takes no more jobs, and is not told to finish. `gone` follows.
@@ -35,11 +35,27 @@ impl<J> Scheduler<J> {
         let Some(index) = self.roster.find(worker) else { return };
         self.lose(index, now, false);
         self.leave(index, Phase::Down);
+        self.take_back(worker);
         self.roster.remove(index);
         if self.setbacks.take_short(&self.rules.restart) && self.roster.takers() == 0 {
             self.fail_queued();
         }
         self.settle(now);
+    }
+
+    /// What has been decided about one that is gone, and not been carried out, is not: nobody
+    /// is there any more to whom it could be done.
+    fn take_back(&mut self, worker: WorkerId) {
+        if self.actions.is_empty() {
+            return;
+        }
+        for action in std::mem::take(&mut self.actions) {
+            match action {
+                Action::Send { worker: whom, key, job } if whom == worker => self.requeue(key, job),
+                Action::Start(whom) | Action::Finish(whom) if whom == worker => {}
+                other => self.actions.push(other),
+            }
+        }
     }
 
     /// A worker is lost, if this is how it becomes known.

@@ -8,6 +8,7 @@ mod ending;
 mod failing;
 mod growth;
 mod invariants;
+mod late;
 mod properties;
 mod recycling;
 mod scene;

@@ -157,6 +157,16 @@ fn what_was_decided_and_not_carried_out_is_not_when_stopped() {
 }
 
 #[test]
+fn one_that_was_not_even_started_is_not_told_to_finish_when_stopped() {
+    let mut pool = Scene::new(|rules| rules.idle = 1);
+    let now = pool.time();
+    pool.pool.tick(now);
+    pool.pool.drain(now);
+    assert!(pool.pool.stop(now).is_empty());
+    assert_eq!(pool.acts(), ["drained"]);
+}
+
+#[test]
 fn after_the_end_nothing_is_taken_back() {
     let mut pool = Scene::ready_with(1, |_| ());
     pool.push("a");

@@ -137,6 +137,23 @@ fn late_messages_about_one_that_is_gone_are_ignored() {
 }
 
 #[test]
+fn what_was_decided_for_one_that_is_gone_by_then_is_done_by_another() {
+    let mut pool = Scene::ready_with(2, |rules| rules.idle = 2);
+    let now = pool.time();
+    for job in ["a", "b"] {
+        pool.pool.push(job, 0, now).expect("taken");
+    }
+    // Nobody has sent them yet.
+    pool.pool.gone(pool.id(1), now);
+    assert_eq!(pool.acts(), ["b to 0", "start 2", "a to 2"]);
+    // Nor is one told to finish.
+    pool.pool.done(pool.id(0), now);
+    pool.pool.retire(pool.id(0), now, Why::Asked);
+    pool.pool.gone(pool.id(0), now);
+    assert_eq!(pool.acts(), ["start 3"]);
+}
+
+#[test]
 fn messages_that_make_no_sense_are_ignored() {
     let mut pool = Scene::ready_with(1, |_| ());
     assert_eq!(pool.done(0), NOTHING);

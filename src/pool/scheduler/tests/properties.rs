@@ -74,7 +74,7 @@ fn everyday() -> impl Strategy<Value = Event> {
 }
 
 prop_compose! {
-    fn rules()(
+    pub(super) fn rules()(
         (max, idle, load) in (1..7_usize, 0..5_usize, 1..5_usize),
         start in select(vec![0, 100]),
         stop in select(vec![ms(0), ms(500), Duration::MAX]),
