@@ -166,8 +166,13 @@ impl Core {
         drop(state);
         for member in unmade {
             match &failed {
-                None if member.id().is_none() => self.make_spare(&member),
-                None => self.start(&member, now),
+                // None of them takes the others along.
+                None => {
+                    quietly(|| match member.id() {
+                        None => self.make_spare(&member),
+                        Some(_) => self.start(&member, now),
+                    });
+                }
                 Some(error) => {
                     let why = format!("its template could not be made again: {error}");
                     let unmade = Ended {

@@ -49,10 +49,11 @@ impl Core {
     /// Makes a worker's process.
     fn make(&self, member: &Arc<Member>, template: &Process) -> Result<(), Error> {
         let mut process = (self.plan.prepare)(template.fork()?);
+        let mut tail = None;
         if self.plan.capture_stderr {
-            let (tail, end) = Tail::new(self.home)?;
+            let (new, end) = Tail::new(self.home)?;
             process = process.stderr(end);
-            member.listens_to(tail);
+            tail = Some(new);
         }
         let mut set = Set::default();
         if let Some(on_event) = &self.plan.on_event {
@@ -72,6 +73,10 @@ impl Core {
             Some(subscriber) => dispatcher::with_default(subscriber, launch),
             None => launch(),
         }?;
+        // Not before: where there is no process, one may be made for this member again.
+        if let Some(tail) = tail {
+            member.listens_to(tail);
+        }
         member.connected(Arc::clone(&conn));
         // From now on it may be told that it is gone.
         conn.watch().inspect_err(|_| conn.end_now("there is no thread to look after it"))

@@ -107,6 +107,28 @@ fn spares_that_die_with_it_are_there_again_though_nothing_is_called() {
 }
 
 #[test]
+fn its_death_is_survived_where_standard_error_is_kept() {
+    within(DEADLINE, || {
+        let clean = Clean::before();
+        let log = tempfile::tempfile().unwrap();
+        let template = Process::new().unwrap().send_fd(&log).setup(load, ["once"]);
+        let pool = Pool::builder(is_loaded).template(template).max(3).start(Duration::ZERO);
+        let pool = pool.load(1).capture_stderr(true).build().unwrap();
+        for deaths in 1..=3 {
+            kill_template(&pool).unwrap();
+            // Several workers are to be made, of a template that is not there.
+            let calls: Vec<_> = (0..6).map(|_| pool.request(1).idempotent().call()).collect();
+            assert!(calls.into_iter().all(|call| call.wait().unwrap().0), "it was set up");
+            eventually(DEADLINE, "it is made again", || pool.stats().templates == deaths);
+        }
+        let stats = pool.finish().unwrap();
+        assert_eq!((stats.failed.total(), stats.done, stats.starting), (0, 18, 0));
+        drop((pool, log));
+        clean.after();
+    });
+}
+
+#[test]
 fn where_it_cannot_be_made_again_every_call_is_told() {
     within(DEADLINE, || {
         let clean = Clean::before();
