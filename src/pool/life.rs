@@ -115,13 +115,24 @@ impl Core {
 
     /// The template has died: it is made again, by a thread of its own, as its setup
     /// functions may take long. Whether the worker, or spare, will be made then.
-    pub(super) fn rebuild_for(&self, member: &Arc<Member>) -> bool {
+    pub(super) fn rebuild_for(
+        &self,
+        member: &Arc<Member>,
+        dead: &Arc<Process>,
+        now: Instant,
+    ) -> bool {
         if !member.may_try_again() {
             return false;
         }
         let mut state = self.lock();
         if state.killed {
             return false;
+        }
+        if !Arc::ptr_eq(&state.template, dead) {
+            // That has been done since, for another.
+            drop(state);
+            self.make_again(member, now);
+            return true;
         }
         state.unmade.push(Arc::clone(member));
         if std::mem::replace(&mut state.rebuilding, true) {
@@ -168,10 +179,7 @@ impl Core {
             match &failed {
                 // None of them takes the others along.
                 None => {
-                    quietly(|| match member.id() {
-                        None => self.make_spare(&member),
-                        Some(_) => self.start(&member, now),
-                    });
+                    quietly(|| self.make_again(&member, now));
                 }
                 Some(error) => {
                     let why = format!("its template could not be made again: {error}");
@@ -186,6 +194,13 @@ impl Core {
             }
         }
         self.carry_out(self.lock(), now);
+    }
+
+    fn make_again(&self, member: &Arc<Member>, now: Instant) {
+        match member.id() {
+            None => self.make_spare(member),
+            Some(_) => self.start(member, now),
+        }
     }
 
     /// Tells `on_error`.

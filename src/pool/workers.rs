@@ -26,10 +26,11 @@ impl Core {
     pub(super) fn make_spare(&self, member: &Arc<Member>) {
         let template = Arc::clone(&self.lock().template);
         let made = self.make(member, &template);
-        if made.as_ref().is_err_and(Error::is_disconnected) && self.rebuild_for(member) {
+        let now = Instant::now();
+        let lost = made.as_ref().is_err_and(Error::is_disconnected);
+        if lost && self.rebuild_for(member, &template, now) {
             return;
         }
-        let now = Instant::now();
         let mut state = self.lock();
         if made.is_err() || member.is_gone() {
             state.scheduler.spare_lost(now);
@@ -86,7 +87,7 @@ impl Core {
         let template = Arc::clone(&self.lock().template);
         match self.make(member, &template) {
             Ok(()) => self.started(member),
-            Err(error) if error.is_disconnected() && self.rebuild_for(member) => {}
+            Err(error) if error.is_disconnected() && self.rebuild_for(member, &template, now) => {}
             Err(error) => self.not_made(member, error, now),
         }
     }

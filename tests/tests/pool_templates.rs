@@ -116,13 +116,17 @@ fn its_death_is_survived_where_standard_error_is_kept() {
         let pool = pool.load(1).capture_stderr(true).build().unwrap();
         for deaths in 1..=3 {
             kill_template(&pool).unwrap();
-            // Several workers are to be made, of a template that is not there.
-            let calls: Vec<_> = (0..6).map(|_| pool.request(1).idempotent().call()).collect();
-            assert!(calls.into_iter().all(|call| call.wait().unwrap().0), "it was set up");
-            eventually(DEADLINE, "it is made again", || pool.stats().templates == deaths);
+            // Several workers are to be made, of a template that is not there; the old ones
+            // may still do a call or two.
+            eventually(DEADLINE, "it is made again", || {
+                let calls = [1; 6].map(|nap| pool.request(nap).idempotent().call());
+                assert!(calls.into_iter().all(|call| call.wait().unwrap().0), "it was set up");
+                assert!(pool.stats().templates <= deaths, "once");
+                pool.stats().templates == deaths
+            });
         }
         let stats = pool.finish().unwrap();
-        assert_eq!((stats.failed.total(), stats.done, stats.starting), (0, 18, 0));
+        assert_eq!((stats.failed.total(), stats.starting), (0, 0), "{stats:?}");
         drop((pool, log));
         clean.after();
     });
