@@ -2,6 +2,7 @@
 //! made, from whichever thread.
 
 use std::fmt;
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
@@ -143,11 +144,15 @@ impl Output {
                         break;
                     }
                 }
-                Err(error) if Refusal::is(&error) => {
+                Err(error) if Refusal::is(&error) || Refusal::is_shortage(&error) => {
                     pending.outbox.put_back(chunk);
                     // There is no event that says when they would be taken.
                     match refusal.pause(&self.socket) {
                         Some(pause) => std::thread::sleep(pause),
+                        None if Refusal::is_shortage(&error) => {
+                            self.die(pending);
+                            break;
+                        }
                         None => {
                             refusal = Refusal::default();
                             give_up(&mut pending.outbox, &Failed::FdsRefused);
@@ -160,13 +165,20 @@ impl Output {
                     give_up(&mut pending.outbox, &Failed::Codec(why));
                 }
                 Err(_) => {
-                    pending.dead = true;
-                    pending.outbox.clear();
+                    self.die(pending);
                     break;
                 }
             }
         }
         spare
+    }
+
+    /// What cannot be said is not made either: the parent learns that nothing more comes, and
+    /// whoever reads calls here, that none do.
+    fn die(&self, pending: &mut Pending) {
+        pending.dead = true;
+        pending.outbox.clear();
+        let _ = self.socket.shutdown(Shutdown::Both);
     }
 }
 

@@ -1,11 +1,12 @@
-//! Descriptors that the system does not take for now.
+//! What the system does not take for now: descriptors, most often.
 //!
 //! An unprivileged user may have no more descriptors on their way, sent and not yet
 //! received, than one of its processes may have open (ETOOMANYREFS in sendmsg(2); unix(7)).
 //! They count for all processes of the user. So too many in the sockets of workers that
 //! are busy would keep the workers from sending theirs, and there is no event that says
 //! when it is over. Hence a parent sends no more ahead than a part of the limit
-//! ([`Window`]), and whoever is refused nevertheless tries again ([`Refusal`]).
+//! ([`Window`]), and whoever is refused nevertheless tries again ([`Refusal`]). So does one for
+//! whose bytes the kernel has no memory: that passes, and is no end of the connection.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -22,7 +23,7 @@ const MOST: usize = 64;
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_millis(50);
 
-/// Attempts to send a frame with descriptors.
+/// Attempts to send a frame.
 #[derive(Debug, Default)]
 pub(super) struct Refusal {
     pause: Duration,
@@ -34,6 +35,11 @@ impl Refusal {
     /// Whether an error of sending is one.
     pub(super) fn is(error: &io::Error) -> bool {
         error.raw_os_error() == Some(libc::ETOOMANYREFS)
+    }
+
+    /// Whether there was no memory to send with.
+    pub(super) fn is_shortage(error: &io::Error) -> bool {
+        matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM))
     }
 
     /// Whether an error of sending descriptors is about these: some cannot be passed at

@@ -19,6 +19,7 @@ pub mod proc;
 pub mod program;
 pub mod pty;
 pub mod report;
+pub mod shortage;
 pub mod turnstile;
 
 use std::collections::BTreeSet;

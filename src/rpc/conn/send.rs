@@ -7,6 +7,7 @@ use nix::sys::socket::{Shutdown, shutdown};
 
 use super::super::frame::{Frame, Kind, give_scratch};
 use super::super::refusal::Refusal;
+use super::refused::Later;
 use super::{Conn, State};
 use crate::error::Fault;
 use crate::sys::fdpass;
@@ -86,6 +87,14 @@ impl Conn {
                     Some(again) => state = again,
                     None => return false,
                 },
+                Err(error) if Refusal::is_shortage(&error) => match self.try_later(state, chunk) {
+                    Later::ByTheHub => return false,
+                    Later::Here(pause, now) => state = self.pause(now, pause),
+                    Later::Never(now) => {
+                        state = now;
+                        self.cut_off(&mut state);
+                    }
+                },
                 Err(error) if fds > 0 && Refusal::is_for_ever(&error) => {
                     state.outbox.put_back(chunk);
                     let why = format!("a descriptor among them cannot be passed: {error}");
@@ -93,6 +102,7 @@ impl Conn {
                     state = self.give_refused_up(state, fault);
                 }
                 Ok(all) => {
+                    state.refusal = None;
                     give_scratch(state.outbox.put_back(chunk));
                     state.blocked = !all;
                     if !all {
@@ -105,14 +115,19 @@ impl Conn {
                     // Gone: reading tells how it ended. What stays tells which calls have
                     // not been sent.
                     state.outbox.put_back(chunk);
-                    state.cut_off = true;
-                    state.blocked = false;
-                    let _ = shutdown(self.child.stream().as_raw_fd(), Shutdown::Write);
+                    self.cut_off(&mut state);
                 }
             }
         }
         let blocked = state.blocked;
         self.tell_room(state);
         blocked
+    }
+
+    fn cut_off(&self, state: &mut State) {
+        state.cut_off = true;
+        state.blocked = false;
+        state.refusal = None;
+        let _ = shutdown(self.child.stream().as_raw_fd(), Shutdown::Write);
     }
 }
