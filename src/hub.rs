@@ -186,8 +186,9 @@ impl Hub {
 }
 
 /// Whoever is called may call the user's code: a waker, the drop of a value. A panic of it
-/// has been printed, and must not end the thread that serves everybody.
-fn unharmed(call: impl FnOnce()) {
+/// has been printed, and must not end the thread that serves everybody; nor harm another that
+/// happens to read what is for somebody else, or those who are told after that.
+pub(crate) fn unharmed(call: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(call));
 }
 

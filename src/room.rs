@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use crate::hub::unharmed;
 use crate::lead::Seat;
 
 /// A task that was told may not be run for long: after this time the next one is told.
@@ -31,11 +32,11 @@ pub(crate) enum Waiter {
 }
 
 impl Waiter {
-    /// Not with a lock: wakers are the user's code.
+    /// Not with a lock: wakers are the user's code. A panic of one ends here.
     pub(crate) fn tell(self) {
         match self {
             Waiter::Thread(seat) => seat.ring(),
-            Waiter::Task(waker) => waker.wake(),
+            Waiter::Task(waker) => unharmed(|| waker.wake()),
         }
     }
 

@@ -10,6 +10,7 @@ use std::task::Waker;
 use crossbeam_channel::Sender;
 
 use crate::error::{Error, Kind};
+use crate::hub::unharmed;
 use crate::lead::Seat;
 use crate::sys::wait::Reaped;
 use crate::wire::{Failure, Malformed, Reply};
@@ -128,7 +129,7 @@ fn tell(mut state: MutexGuard<'_, State>) {
         seat.ring();
     }
     for (_, waker) in wakers {
-        waker.wake();
+        unharmed(|| waker.wake());
     }
     for (channel, outcome) in channels.iter().zip(outcomes) {
         // Room for one, and this is the only one; the receiver may be gone.

@@ -12,7 +12,7 @@ use super::handle::frame;
 use super::room::InLine;
 use crate::error::{Error, Fault};
 use crate::lead::Seat;
-use crate::rpc::pooled::Speech;
+use crate::rpc::pooled::{Speech, quietly};
 
 /// Results that are handed out before more is read: few, as the hub would read in place of
 /// a thread that stays away for long.
@@ -57,7 +57,7 @@ impl<R: Send> Sink<R> for Arrivals<R> {
             seat.ring();
         }
         if let Some(waker) = waker {
-            waker.wake();
+            quietly(|| waker.wake());
         }
     }
 }

@@ -1,7 +1,6 @@
 //! How a pool begins anew, and how it ends.
 
 use std::sync::Arc;
-use std::task::Waker;
 use std::thread;
 use std::time::Instant;
 
@@ -230,7 +229,9 @@ impl Core {
             quietly(on_destroy);
         }
         seats.iter().for_each(|s| s.ring());
-        wakers.into_iter().for_each(Waker::wake);
+        for waker in wakers {
+            quietly(|| waker.wake());
+        }
         // Whoever calls this has a reference of his own.
         drop(kept);
     }

@@ -4,7 +4,6 @@ use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
 use std::time::Instant;
 
-use super::super::handlers::quietly;
 use super::inside::Inside;
 use super::{Conn, State};
 use crate::error::Error;
@@ -67,9 +66,7 @@ impl Conn {
             self.bell.ring();
         }
         let _inside = (!tasks.is_empty()).then(|| Inside::of(self));
-        for task in tasks {
-            quietly(|| task.tell());
-        }
+        tasks.into_iter().for_each(Waiter::tell);
     }
 }
 
