@@ -125,6 +125,11 @@ impl Output {
         !pending.dead
     }
 
+    /// Nothing more is said. What the parent has not read yet stays for it to read.
+    pub(super) fn end(&self) {
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
     /// Without `all`, as much as has to be written, and as there is room for. The result is
     /// what is left to be used again.
     fn write(&self, pending: &mut Pending, all: bool) -> Vec<u8> {
@@ -178,7 +183,7 @@ impl Output {
     fn die(&self, pending: &mut Pending) {
         pending.dead = true;
         pending.outbox.clear();
-        let _ = self.socket.shutdown(Shutdown::Both);
+        self.end();
     }
 }
 

@@ -35,6 +35,7 @@ pub fn serve_done<W: CalledDone>(
         Ok(begun) => begun,
         Err(status) => return status,
     };
+    let _ends = session.ends();
     let Some(speech) = speeches.get(session.hello.codec as usize) else {
         return refused("it does not know that codec");
     };

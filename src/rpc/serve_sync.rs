@@ -25,6 +25,7 @@ pub fn serve_sync<W: CalledSync>(
         Ok(begun) => begun,
         Err(status) => return status,
     };
+    let _ends = session.ends();
     let Some(speech) = speeches.get(session.hello.codec as usize) else {
         return refused("it does not know that codec");
     };

@@ -18,7 +18,7 @@ use super::retire;
 use super::spin::{Spin, WORKER_RESTS};
 use crate::start::{RunArgs, Start};
 use crate::sys::ring::Ring;
-use crate::sys::{prefault, signal};
+use crate::sys::{alone, prefault, signal};
 
 /// Exit status of a worker whose parent does not keep to the protocol.
 pub(super) const REFUSED: u8 = 70; // EX_SOFTWARE
@@ -37,6 +37,16 @@ pub(super) struct Session {
 pub(super) enum Next {
     Frame,
     End,
+}
+
+/// Ends the stream when it is dropped, and so behind everything that is said: also where a
+/// process that this one has started has the stream too.
+pub(super) struct Ends(Arc<Output>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 /// Says why on stderr; the exit status.
@@ -70,6 +80,9 @@ impl Session {
         signal::ignore_interrupt();
         panics::note();
         let socket = stream.try_clone().map_err(refused)?;
+        // The function may fork a helper, which may live for long.
+        alone::keep(&stream);
+        alone::keep(&socket);
         Spin::prepare();
         retire::prepare();
         let mut inbox = Inbox::new(MAX_BODY);
@@ -107,6 +120,11 @@ impl Session {
 
     pub(super) fn output(&self) -> Arc<Output> {
         Arc::clone(&self.output)
+    }
+
+    /// For the one who serves: the end of that is the end of the stream.
+    pub(super) fn ends(&self) -> Ends {
+        Ends(self.output())
     }
 
     pub(super) fn context<E>(

@@ -7,6 +7,7 @@
 
 #![allow(unsafe_code)]
 
+pub(crate) mod alone;
 pub(crate) mod collapse;
 pub(crate) mod fdpass;
 pub(crate) mod fds;
