@@ -136,7 +136,7 @@ impl Conn {
             keep_after_panic: limits.keep_after_panic,
             lead: Lead::new(),
             reader: Mutex::new(Reader {
-                inbox: Inbox::new(limits.max_reply),
+                inbox: Inbox::of_parent(limits.max_reply),
                 spin: Spin::new(limits.spin, PARENT_RESTS),
                 ended: None,
                 killed: None,

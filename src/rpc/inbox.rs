@@ -92,9 +92,17 @@ impl Inbox {
         }
     }
 
+    /// Of one that does not trust the other side with its own limit of descriptors.
+    pub(super) fn of_parent(max: u32) -> Inbox {
+        let mut inbox = Inbox::new(max);
+        inbox.parcels.bound();
+        inbox
+    }
+
     /// Throws away what has arrived and was not handed out, descriptors included.
     pub(super) fn clear(&mut self) {
-        *self = Inbox { consumed: self.consumed, ..Inbox::new(self.max) };
+        let parcels = self.parcels.without_any();
+        *self = Inbox { consumed: self.consumed, parcels, ..Inbox::new(self.max) };
     }
 
     /// The same, with what is still in a socket of which the other side can write no more.

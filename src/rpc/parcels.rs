@@ -5,7 +5,11 @@ use std::os::fd::OwnedFd;
 
 use super::frame::{Head, Kind, Malformed};
 use crate::sys::fdpass::MAX_FDS;
+use crate::sys::fds::open_limit;
 
+/// Where they are bounded, as many are taken in in any case: a program that allows itself fewer
+/// than a few hundred finds out by itself when there is no room.
+const FEW: usize = 64;
 /// With fewer descriptors of later frames than this, more frames may be taken in.
 const AHEAD: usize = 16;
 
@@ -15,6 +19,8 @@ pub(super) struct Parcels {
     waiting: VecDeque<Parcel>,
     /// Those that went ahead of the frame that comes next.
     ahead: Option<Parcel>,
+    /// The other side is not to have as many open here as it likes.
+    bounded: bool,
 }
 
 /// The descriptors of one message.
@@ -26,12 +32,32 @@ struct Parcel {
 }
 
 impl Parcels {
-    pub(super) fn arrived(&mut self, mut fds: Vec<OwnedFd>, lost: bool) {
+    /// What is here before its frame is then a part of the limit of this process at most.
+    pub(super) fn bound(&mut self) {
+        self.bounded = true;
+    }
+
+    /// The same, empty.
+    pub(super) fn without_any(&self) -> Parcels {
+        Parcels { bounded: self.bounded, ..Parcels::default() }
+    }
+
+    pub(super) fn arrived(&mut self, mut fds: Vec<OwnedFd>, mut lost: bool) {
+        lost |= self.bounded && self.are_too_many(self.count() + fds.len());
         if lost {
             // What is left of them is of no use, and there is no room.
             fds.clear();
         }
         self.waiting.push_back(Parcel { fds, lost });
+    }
+
+    fn are_too_many(&self, fds: usize) -> bool {
+        fds > FEW && fds > open_limit() as usize / 4
+    }
+
+    fn count(&self) -> usize {
+        let ahead = self.ahead.as_ref().map_or(0, |p| p.fds.len());
+        ahead + self.waiting.iter().map(|p| p.fds.len()).sum::<usize>()
     }
 
     /// Whether a frame has to follow.
@@ -40,8 +66,7 @@ impl Parcels {
     }
 
     pub(super) fn may_wait_for_more(&self) -> bool {
-        let ahead = self.ahead.as_ref().map_or(0, |p| p.fds.len());
-        ahead + self.waiting.iter().map(|p| p.fds.len()).sum::<usize>() < AHEAD
+        self.count() < AHEAD
     }
 
     /// What can be said against a frame by its header.

@@ -19,6 +19,7 @@ pub mod kind {
     pub const LOG: u8 = 9;
     pub const RING: u8 = 10;
     pub const BELL: u8 = 11;
+    pub const FDS: u8 = 12;
 }
 
 /// A lie, and what the liar does then.
@@ -53,6 +54,8 @@ pub enum Lie {
     StrayFd,
     /// A descriptor with each part of a large frame that has none.
     ManyStrayFds,
+    /// A thousand descriptors for the answer, which is not sent unless it says so.
+    Hostages(bool),
     /// Closes the stream, and stays.
     Close,
     /// Ends with this status.
@@ -121,8 +124,12 @@ fn say(bytes: &[u8]) {
 }
 
 fn say_with_fd(bytes: &[u8]) -> bool {
+    say_with_fds(bytes, 1)
+}
+
+fn say_with_fds(bytes: &[u8], count: usize) -> bool {
     let parts = [std::io::IoSlice::new(bytes)];
-    let rights = [0];
+    let rights = vec![0; count];
     let with = [ControlMessage::ScmRights(&rights)];
     sendmsg::<()>(stream(), &parts, &with, MsgFlags::MSG_NOSIGNAL, None).is_ok()
 }
@@ -203,6 +210,14 @@ pub fn tell(lie: &Lie) -> u32 {
         Lie::ManyStrayFds => {
             say(&header(200_000, 1, kind::REPLY, 0));
             while say_with_fd(&[1]) {}
+        }
+        Lie::Hostages(answers) => {
+            for count in [253, 253, 253, 244] {
+                say_with_fds(&header(0, 0, kind::FDS, count), count as usize);
+            }
+            if *answers {
+                say_with_fd(&[&header(1, 1, kind::REPLY, 1)[..], &[5]].concat());
+            }
         }
         Lie::Close => {
             for fd in crate::open_fds().into_iter().filter(|fd| *fd > 2) {

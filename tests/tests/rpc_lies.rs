@@ -169,3 +169,8 @@ fn no_lie_leaves_a_descriptor_behind_or_takes_memory() {
     assert_eq!(output_of(env!("CARGO_BIN_EXE_rpc_liars"), &["leaks"]), "no leak\n");
     assert_eq!(output_of(env!("CARGO_BIN_EXE_rpc_liars"), &["claim"]), "not taken\n");
 }
+
+#[test]
+fn a_worker_cannot_take_the_descriptors_of_its_parent() {
+    assert_eq!(output_of(env!("CARGO_BIN_EXE_rpc_liars"), &["hostages"]), "not taken\n");
+}

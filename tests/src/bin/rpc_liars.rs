@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use offshoot::{Process, Rpc};
 use offshoot_tests::lying::{Lie, kind, plain_lies, tell};
 use offshoot_tests::proc::{peak_memory, target};
@@ -79,11 +80,39 @@ fn claim() {
     println!("not taken");
 }
 
+/// A thousand descriptors that are for nothing, or for a result that has none.
+fn hostages() {
+    let limit = 1024;
+    // The first one makes what stays: the hub.
+    assert_eq!(start(true).call(Lie::None).wait().unwrap(), 5);
+    let liars = [start(false), start(false)];
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, limit.min(most), most).unwrap();
+    let before = open_fds();
+    let [takes, answers] = &liars;
+    let mut call = takes.call(Lie::Hostages(false));
+    assert!(call.wait_timeout(Duration::from_millis(300)).unwrap().is_none());
+    let taken = open_fds().difference(&before).count();
+    assert!(taken <= limit as usize / 4, "{taken} are taken");
+    // The other one has said all of it, since it has answered.
+    let error = answers.call(Lie::Hostages(true)).wait().unwrap_err();
+    assert!(error.is_resource(), "{error}");
+    std::fs::File::open("/dev/null").unwrap();
+    for liar in &liars {
+        liar.kill().unwrap();
+    }
+    assert!(call.wait().unwrap_err().is_disconnected());
+    drop(liars);
+    settled(&before, "hostages");
+    println!("not taken");
+}
+
 #[offshoot::main]
 fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("leaks") => leaks(),
         Some("claim") => claim(),
+        Some("hostages") => hostages(),
         other => panic!("{other:?} is no scene"),
     }
 }
