@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -67,11 +68,15 @@ thread_local! {
     static PASSING: Cell<Passing> =
         const { Cell::new(Passing { way: Way::Nowhere, first: 0, met: 0 }) };
     /// Those that were met by encoders, one within the other.
-    static OUT: RefCell<Vec<Arc<OwnedFd>>> = const { RefCell::new(Vec::new()) };
+    static OUT: List = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
     /// Each is given out as often as it is asked for: a decoder may try one form of a value
     /// after the other.
-    static INTO: RefCell<Vec<Arc<OwnedFd>>> = const { RefCell::new(Vec::new()) };
+    static INTO: List = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
 }
+
+/// It owns nothing while no codec runs, and is not destroyed with the thread: other
+/// variables may hold a worker until then.
+type List = ManuallyDrop<RefCell<Vec<Arc<OwnedFd>>>>;
 
 #[derive(Clone, Copy)]
 struct Passing {
@@ -114,7 +119,10 @@ impl Drop for Around {
 
 #[cold]
 fn met_from(first: u32) -> Vec<Arc<OwnedFd>> {
-    OUT.with(|out| out.borrow_mut().split_off(first as usize))
+    OUT.with(|out| match first {
+        0 => out.take(),
+        first => out.borrow_mut().split_off(first as usize),
+    })
 }
 
 /// Runs an encoder; the descriptors that it met, in the order of their numbers.
@@ -147,7 +155,7 @@ pub(super) fn provide<T>(fds: Vec<OwnedFd>, decode: impl FnOnce() -> T) -> T {
 
 fn provide_these<T>(fds: Vec<OwnedFd>, decode: impl FnOnce() -> T) -> T {
     let fds = fds.into_iter().map(Arc::new).collect();
-    let outer = INTO.replace(fds);
+    let outer = INTO.with(|into| into.replace(fds));
     let clear = Clear(outer);
     let _around = Around::go(Way::In);
     let result = decode();
@@ -160,7 +168,7 @@ struct Clear(Vec<Arc<OwnedFd>>);
 
 impl Drop for Clear {
     fn drop(&mut self) {
-        drop(INTO.replace(std::mem::take(&mut self.0)));
+        drop(INTO.with(|into| into.replace(std::mem::take(&mut self.0))));
     }
 }
 

@@ -33,6 +33,7 @@ pub(super) fn taken(payload: &(dyn Any + Send)) -> Failed {
         .map(|s| (*s).to_owned())
         .or_else(|| payload.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "(no text)".to_owned());
-    let location = LAST.with(RefCell::take).unwrap_or_else(|| "(unknown place)".to_owned());
+    let location = LAST.try_with(RefCell::take).ok().flatten();
+    let location = location.unwrap_or_else(|| "(unknown place)".to_owned());
     Failed::Panic { message, location }
 }

@@ -54,6 +54,16 @@ fn a_fork_lets_go_of_the_end_of_a_process_that_another_thread_lets_go_of() {
 }
 
 #[test]
+fn a_thread_may_keep_a_worker_until_its_end() {
+    assert_eq!(output_of(SCENES, &["kept"]), "7\n");
+}
+
+#[test]
+fn the_end_of_a_thread_may_make_calls() {
+    assert_eq!(output_of(SCENES, &["last_words"]), "told\n");
+}
+
+#[test]
 fn deadlines_take_no_threads() {
     assert_eq!(output_of(SCENES, &["deadlines"]), "two threads\n");
 }

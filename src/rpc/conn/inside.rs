@@ -1,6 +1,7 @@
 //! Which callbacks a thread is in: there it must not wait for the same connection, or pool.
 
 use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
 
 use super::Conn;
 
@@ -12,8 +13,10 @@ const NONE: Which = (std::ptr::null(), 0);
 thread_local! {
     /// The callback that this thread is in.
     static INNERMOST: Cell<Which> = const { Cell::new(NONE) };
-    /// Those around it: almost never any.
-    static AROUND: RefCell<Vec<Which>> = const { RefCell::new(Vec::new()) };
+    /// Those around it: almost never any. It owns nothing while there are none, and is not
+    /// destroyed with the thread: other variables may hold a worker until then.
+    static AROUND: ManuallyDrop<RefCell<Vec<Which>>> =
+        const { ManuallyDrop::new(RefCell::new(Vec::new())) };
 }
 
 /// Marks the thread as being in a callback, until it is dropped.
@@ -47,10 +50,20 @@ impl Drop for Inside {
     fn drop(&mut self) {
         let mut around = NONE;
         if self.nested {
-            around = AROUND.with(|all| all.borrow_mut().pop()).unwrap_or(NONE);
+            around = AROUND.with(|all| left(&mut all.borrow_mut()));
         }
         INNERMOST.set(around);
     }
+}
+
+/// The innermost of those around.
+#[cold]
+fn left(all: &mut Vec<Which>) -> Which {
+    let innermost = all.pop().unwrap_or(NONE);
+    if all.is_empty() {
+        *all = Vec::new();
+    }
+    innermost
 }
 
 #[inline]

@@ -22,10 +22,16 @@ thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
+/// The buffer, or a new one while the thread's variables are being destroyed: one of them
+/// may hold a worker.
+#[inline]
+fn take_scratch() -> Vec<u8> {
+    SCRATCH.try_with(Cell::take).unwrap_or_default()
+}
+
 /// A buffer that is not needed any more.
 pub(in super::super) fn give_scratch(mut buffer: Vec<u8>) {
     buffer.clear();
-    // Not while the thread's variables are being destroyed.
     let _ = SCRATCH.try_with(|scratch| scratch.set(buffer));
 }
 
@@ -65,7 +71,7 @@ impl Frame {
         max: u32,
         encode: impl FnOnce(&mut Sink) -> Result<(), CodecError>,
     ) -> Result<Frame, NoFrame> {
-        let mut sink = Sink { bytes: SCRATCH.take(), shared: Vec::new() };
+        let mut sink = Sink { bytes: take_scratch(), shared: Vec::new() };
         sink.bytes.clear();
         sink.bytes.extend_from_slice(&[0; HEADER]);
         let (encoded, fds) = fd::collect(|| encode(&mut sink));
@@ -137,7 +143,7 @@ impl Frame {
             self.bytes = whole.to_vec();
             self.more.get_or_insert_default().shared.push((HEADER, body));
         }
-        let mut bytes = SCRATCH.take();
+        let mut bytes = take_scratch();
         bytes.clear();
         bytes.extend_from_slice(&self.bytes);
         Frame::new(bytes, self.shared().to_vec(), self.fds().to_vec())

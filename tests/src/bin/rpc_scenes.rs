@@ -3,6 +3,8 @@
 
 #[path = "../rpc_scenes/forks.rs"]
 mod forks;
+#[path = "../rpc_scenes/locals.rs"]
+mod locals;
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -239,6 +241,8 @@ fn main() {
         Some("fork") => forks::fork(),
         Some("fork_busy") => forks::fork_busy(),
         Some("fork_exited") => forks::fork_exited(),
+        Some("kept") => locals::kept(),
+        Some("last_words") => locals::last_words(),
         Some("deadlines") => deadlines(),
         Some("tiny") => tiny(),
         Some("spares") => spares(),
