@@ -1,6 +1,7 @@
 //! How calls and handles are let go: cancelled, timed out, dropped, finished.
 
 use std::net::Shutdown;
+use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -46,7 +47,7 @@ impl Conn {
             let why = if timed_out { "a call timed out" } else { "a call was cancelled" };
             state.skipped += 1;
             state.stuck = Some(Stuck { ticket, until: Instant::now(), why });
-            drop(state);
+            self.abandon(state);
             if timed_out || self.set_timer(Instant::now()).is_err() {
                 self.end_stuck();
             }
@@ -54,7 +55,11 @@ impl Conn {
             state.outbox.push(Frame::plain(Kind::Cancel, ticket.call, &()));
             let looks_after = self.style == Style::Sync;
             state.skipped += usize::from(looks_after);
-            drop(state);
+            if looks_after {
+                self.abandon(state);
+            } else {
+                drop(state);
+            }
             self.flush();
             if looks_after {
                 // What is before it may be answered already. Without a hub, whoever
@@ -144,11 +149,14 @@ impl Conn {
         if !self.is_ours() {
             return;
         }
-        let orphaned = {
-            let mut state = self.state();
-            state.abandoned = true;
-            state.orphaned
-        };
+        self.abandon(self.state());
+    }
+
+    /// Somebody has to look after a call that is open, whatever becomes of the handles.
+    fn abandon(&self, mut state: MutexGuard<'_, State>) {
+        state.abandoned = true;
+        let orphaned = state.orphaned;
+        drop(state);
         if orphaned {
             self.keep();
         }

@@ -48,7 +48,8 @@ pub(super) struct State {
     pub(super) cut_off: bool,
     /// Handles are gone; calls may still be waited for.
     pub(super) orphaned: bool,
-    /// A call's handle was dropped before its answer came.
+    /// A call's handle was dropped before its answer came, or it was taken back: it is open,
+    /// and nobody waits for it.
     pub(super) abandoned: bool,
     /// Open calls that were cancelled and that the worker may skip.
     pub(super) skipped: usize,
