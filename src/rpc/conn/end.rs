@@ -66,7 +66,11 @@ impl Conn {
         if reader.killed.is_none() {
             self.state().killed.get_or_insert(why);
         }
-        self.child.kill_soon();
+        {
+            // As in `settle_patiently`.
+            let _inside = Inside::of(self);
+            self.child.kill_soon();
+        }
         reader.killed.get_or_insert_with(Instant::now);
     }
 
@@ -130,6 +134,8 @@ impl Conn {
         if self.state().end.is_some() {
             return;
         }
+        // This may read for others who wait for processes, and call their wakers.
+        let _inside = Inside::of(self);
         let left = |since: Instant, within: Duration| {
             let left = within.saturating_sub(since.elapsed());
             deadline.map_or(left, |d| left.min(d.saturating_duration_since(Instant::now())))
@@ -176,8 +182,11 @@ impl Conn {
             }),
             started: None,
         };
-        // Before anybody is told of the end.
-        self.handlers.end_logs();
+        {
+            // Before anybody is told of the end.
+            let _inside = Inside::of(self);
+            self.handlers.end_logs();
+        }
         let mut told = Vec::new();
         let mut state = self.state();
         if state.end.is_some() {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::super::outbox::Chunk;
 use super::super::refusal::Refusal;
+use super::inside::Inside;
 use super::{Conn, State};
 use crate::error::Fault;
 
@@ -93,6 +94,8 @@ impl Conn {
         };
         drop(state);
         if let Some(slot) = entry.slot {
+            // Whoever sends may be the one who reads.
+            let _inside = Inside::of(self);
             slot.fail(fault);
         }
         // Whoever reads may be the one who waits for it.

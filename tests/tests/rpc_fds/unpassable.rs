@@ -1,8 +1,11 @@
 //! Descriptors that the kernel passes to nobody: those of io_uring, since Linux 6.7.
 
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
 
 use offshoot::{Context, Error, Fd, Process};
+use offshoot_tests::hear::{Gate, pass};
 use offshoot_tests::marked::watched;
 use offshoot_tests::{DEADLINE, kernel_is_at_least, within};
 
@@ -71,5 +74,38 @@ fn only_the_call_that_has_one_fails() {
         is_about_it(&errors.recv().unwrap());
         assert!(rpc.finish().unwrap().success());
         assert!(errors.recv().is_err());
+    });
+}
+
+/// Answers once its gate is open.
+#[offshoot::worker]
+fn gated(gate: Fd, _more: Vec<Fd>) {
+    pass(gate);
+}
+
+#[test]
+fn its_callback_cannot_wait() {
+    within(DEADLINE, || {
+        if unpassable().is_none() {
+            return println!("skipped: there is no io_uring here");
+        }
+        let rpc = Arc::new(Process::new().unwrap().rpc(gated).start().unwrap());
+        let (gate, closed) = Gate::new();
+        // So many that the next one is not sent at once.
+        let calls: Vec<_> = (0..20).map(|_| rpc.call((closed.clone(), vec![]))).collect();
+        let (tell, told) = channel();
+        let (again, free) = (Arc::clone(&rpc), closed.clone());
+        rpc.call_then((closed.clone(), vec![unpassable().unwrap()]), move |result| {
+            let inner = again.call((free, vec![])).wait();
+            tell.send((result.unwrap_err(), inner.unwrap_err())).unwrap();
+        });
+        drop((gate, closed));
+        for call in calls {
+            call.wait().unwrap();
+        }
+        let (error, inner) = told.recv().unwrap();
+        is_about_it(&error);
+        assert!(inner.is_deadlock(), "{inner}");
+        assert!(Arc::into_inner(rpc).expect("the callback is gone").finish().unwrap().success());
     });
 }
