@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, bounded};
 use crate::error::{Error, Kind};
 use crate::exited::Exited;
 use crate::link::Link;
-use crate::slot::{Slot, Witness};
+use crate::slot::{Slot, State, Witness};
 use crate::sys::signal;
 use crate::wire;
 pub use usage::Usage;
@@ -131,7 +131,12 @@ impl Child {
         if let Err(error) = self.link.check_owner() {
             return Some(Err(error));
         }
-        let heard = self.link.wait(&self.slot, deadline, |s| s.is_over().then(|| s.outcome()))?;
+        let over = |s: &mut State| s.is_over().then(|| s.outcome());
+        let heard = self.link.wait(&self.slot, deadline, over).or_else(|| {
+            // It may be there, and nobody has read it.
+            self.link.drain();
+            over(&mut self.slot.lock())
+        })?;
         heard.or_else(|| self.slot.wait_for_kernel(deadline))
     }
 

@@ -56,6 +56,21 @@ fn try_wait_alone_learns_of_the_end() {
 }
 
 #[test]
+fn a_wait_for_no_time_learns_of_the_end() {
+    within(DEADLINE, || {
+        let child = new().run(until_told).unwrap();
+        assert_eq!(child.wait_timeout(Duration::ZERO).unwrap(), None);
+        tell(&child, 3);
+        let mut status = None;
+        offshoot_tests::eventually(DEADLINE / 2, "the end is known", || {
+            status = child.wait_timeout(Duration::ZERO).unwrap();
+            status.is_some()
+        });
+        assert_eq!(status.unwrap().code(), Some(3));
+    });
+}
+
+#[test]
 fn a_wait_that_runs_out_of_time_can_be_followed_by_another() {
     within(DEADLINE, || {
         let child = new().run(until_told).unwrap();
