@@ -13,8 +13,8 @@ use super::observe;
 use super::scheduler::JobKey;
 use crate::error::{Error, Fault};
 use crate::lead::Seat;
-use crate::rpc::pooled::{Body, CodecError, Complete, Frame, OnResult, Pooled, Slot, Ticket};
-use crate::rpc::pooled::{decoded, quietly};
+use crate::rpc::pooled::{Body, CodecError, Complete, Frame, LOOKS_AGAIN, Look, OnResult, Pooled};
+use crate::rpc::pooled::{Slot, Ticket, decoded, quietly};
 
 /// What the scheduler passes on, whatever its types.
 pub(super) trait Job: Complete + Pooled {
@@ -216,6 +216,8 @@ impl<R: Send + 'static> Pooled for Errand<R> {
         deadline: Option<Instant>,
         done: &mut dyn FnMut() -> bool,
     ) {
+        // Where another thread reads, and is in a callback: when to look again.
+        let (mut look, mut again) = (None, None);
         while !done() && deadline.is_none_or(|d| Instant::now() < d) {
             let place = self.card.note().place.clone();
             if let Place::Sent(member, ticket) = &place
@@ -224,11 +226,16 @@ impl<R: Send + 'static> Pooled for Errand<R> {
                 let is_here =
                     || matches!(&self.card.note().place, Place::Sent(_, t) if t == ticket);
                 // Nobody else can wake a thread that reads, and the worker may not answer.
-                let due = conn.due(*ticket);
+                let due = conn.due(*ticket).map(|due| again.map_or(due, |again| due.max(again)));
                 let until = due.into_iter().chain(deadline).min();
                 let told = conn.wait(sit, until, || (done() || !is_here()).then_some(()));
-                if told.is_none() && due.is_some() {
-                    conn.too_late(*ticket);
+                again = None;
+                if told.is_some() {
+                    look = None;
+                } else if due.is_some()
+                    && !conn.too_late(*ticket, look.get_or_insert_with(Look::begin))
+                {
+                    again = Some(Instant::now() + LOOKS_AGAIN);
                 }
                 continue;
             }
@@ -248,14 +255,14 @@ impl<R: Send + 'static> Pooled for Errand<R> {
         Ok(())
     }
 
-    fn look(&self) {
+    fn look(&self, enough: &dyn Fn() -> bool) {
         // What comes may be for the callback that this is in.
         if self.card.core.is_calling_back() {
             return;
         }
         let place = self.card.note().place.clone();
         if let Some(conn) = place.member().and_then(|member| member.conn()) {
-            conn.look();
+            conn.look_for(enough);
         }
     }
 

@@ -77,6 +77,8 @@ impl<A: 'static, R: Send + 'static, E: 'static> RpcBuilder<A, R, E> {
 
     /// A call that takes longer, from when it is made, fails with
     /// [`is_timeout`](Error::is_timeout), and is ended as by [`Call::cancel`](super::Call::cancel).
+    /// One that was answered in time has not failed, although a callback may have kept
+    /// everybody from reading that for a while.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.terms.limits.timeout = Some(timeout);
         self

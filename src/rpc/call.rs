@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
 
-use super::conn::{Conn, Ticket};
+use super::conn::{Conn, LOOKS_AGAIN, Look, Ticket};
 use crate::error::{Error, Fault};
 use crate::lead::Seat;
 
@@ -49,8 +49,8 @@ pub(crate) trait Pooled: Send + Sync {
     );
     /// From now on nobody waits.
     fn watch(&self) -> Result<(), Error>;
-    /// Hands out what has arrived.
-    fn look(&self);
+    /// Hands out what has arrived, up to what is enough.
+    fn look(&self, enough: &dyn Fn() -> bool);
     fn cancel(&self);
 }
 
@@ -127,7 +127,7 @@ impl<R> Call<R> {
         }
         match &self.made {
             Some(Made::Rpc(conn, _)) => conn.look(),
-            Some(Made::Pool(pooled)) => pooled.look(),
+            Some(Made::Pool(pooled)) => pooled.look(&|| false),
             None => {}
         }
         self.slot.take().transpose()
@@ -149,15 +149,30 @@ impl<R> Call<R> {
             Made::Rpc(conn, ticket) => {
                 // Nobody else can wake a thread that reads, and the worker may not answer.
                 let due = conn.timeout_due(*ticket).filter(|due| deadline.is_none_or(|d| *due < d));
-                let mut outcome = conn.wait(sit, due.or(deadline), || self.slot.take());
-                if outcome.is_none() && due.is_some() {
-                    conn.cancel(*ticket, Fault::Timeout);
-                    // The hub may be about to say the same, but not have got to it. Who
-                    // read on until then could do so for ever.
-                    self.slot.tell(Err(Fault::Timeout.into()));
-                    outcome = self.slot.take();
+                let (mut until, mut look) = (due.or(deadline), None);
+                loop {
+                    let outcome = conn.wait(sit, until, || self.slot.take());
+                    if outcome.is_some() {
+                        break outcome;
+                    }
+                    // It may be there, and nobody has read it.
+                    let look = look.get_or_insert_with(Look::begin);
+                    let looked = conn.has_looked(look, || self.slot.is_told());
+                    let outcome = self.slot.take();
+                    let over = deadline.is_some_and(|d| d <= Instant::now());
+                    if outcome.is_some() || due.is_none() || (over && !looked) {
+                        break outcome;
+                    }
+                    if looked {
+                        conn.cancel(*ticket, Fault::Timeout);
+                        // The hub may be about to say the same, but not have got to it. Who
+                        // read on until then could do so for ever.
+                        self.slot.tell(Err(Fault::Timeout.into()));
+                        break self.slot.take();
+                    }
+                    // Another thread reads, and is in a callback.
+                    until = Some(Instant::now() + LOOKS_AGAIN);
                 }
-                outcome
             }
             Made::Pool(pooled) => {
                 let mut outcome = None;
@@ -167,7 +182,10 @@ impl<R> Call<R> {
                     }
                     outcome.is_some()
                 });
-                outcome
+                outcome.or_else(|| {
+                    pooled.look(&|| self.slot.is_told());
+                    self.slot.take()
+                })
             }
         };
         let outcome = outcome?;

@@ -30,6 +30,7 @@ mod end;
 mod fill;
 mod hand_out;
 mod inside;
+mod look;
 mod owner;
 mod receive;
 mod refused;
@@ -43,6 +44,7 @@ mod watch;
 use bell::Bell;
 pub(crate) use book::{Ticket, Time};
 pub(crate) use inside::{Inside, is_in_callback_of};
+pub(crate) use look::{LOOKS_AGAIN, Look};
 pub(super) use room::AwaitsRoom;
 use state::{SEND_WITHIN, State};
 pub(super) use submit::Full;
@@ -73,6 +75,10 @@ pub(crate) struct Conn {
     ring: OnceLock<Ring>,
     /// Bytes of the stream that have been handed out, and so what comes next in the ring.
     position: AtomicU64,
+    /// The same, of the ring.
+    position_in_ring: AtomicU64,
+    /// Bytes of it that have been received, or what whoever reads does; see `look.rs`.
+    received: AtomicU64,
     me: Weak<Conn>,
     hub_key: AtomicU64,
     watched: AtomicBool,
@@ -149,6 +155,8 @@ impl Conn {
             exit: Mutex::default(),
             ring: OnceLock::new(),
             position: AtomicU64::new(0),
+            position_in_ring: AtomicU64::new(0),
+            received: AtomicU64::new(0),
             me: me.clone(),
             hub_key: AtomicU64::new(0),
             watched: AtomicBool::new(false),

@@ -151,6 +151,13 @@ impl Inbox {
         self.consumed
     }
 
+    /// Bytes of the stream that have been received.
+    pub(super) fn received(&self) -> u64 {
+        // Of a large frame, the header is not among those that wait.
+        let header = if self.large.is_some() { HEADER } else { 0 };
+        self.consumed + (self.waiting() + header) as u64
+    }
+
     /// Bytes of memory that are held for what arrives.
     pub(super) fn capacity(&self) -> usize {
         self.bytes.capacity() + self.large.as_ref().map_or(0, |(_, body)| body.capacity())

@@ -55,7 +55,8 @@ pub use worker::Worker;
 pub(crate) mod pooled {
     pub(crate) use super::call::{Complete, OnResult, Pooled, Slot, decoded};
     pub(crate) use super::codec::{Body, CodecError};
-    pub(crate) use super::conn::{Conn, Inside, Ticket, Time, is_in_callback_of};
+    pub(crate) use super::conn::is_in_callback_of;
+    pub(crate) use super::conn::{Conn, Inside, LOOKS_AGAIN, Look, Ticket, Time};
     pub(crate) use super::frame::{Frame, Kind, MAX_BODY};
     pub(crate) use super::handle::no_frame;
     pub(crate) use super::handlers::{OnDestroy, OnError, OnEvent, Overseer, Set, quietly};

@@ -175,6 +175,16 @@ impl Ring {
         tail
     }
 
+    /// How far the other side has written, as it says now.
+    pub(crate) fn written(&self) -> u64 {
+        self.number(TAIL).load(Ordering::Acquire)
+    }
+
+    /// How far this side has read. By the thread that does.
+    pub(crate) fn taken(&self) -> u64 {
+        self.own.load(Ordering::Relaxed)
+    }
+
     /// Whether there is anything to read at `position`.
     pub(crate) fn has(&self, position: u64) -> bool {
         let head = self.own.load(Ordering::Relaxed);

@@ -1,6 +1,7 @@
 //! Reading from the worker: once without waiting, or with a look or a sleep before it.
 
 use super::super::inbox::{Bad, Filled};
+use super::look::{READS, SLEEPS};
 use super::{Conn, Reader};
 use crate::error::Fault;
 
@@ -14,7 +15,9 @@ impl Conn {
         if self.ring.get().is_some_and(|ring| ring.has(position)) {
             return true;
         }
+        self.reads(READS);
         let filled = reader.inbox.fill(self.child.stream(), false);
+        self.has_read(reader);
         self.filled(reader, filled)
     }
 
@@ -67,12 +70,15 @@ impl Conn {
             if ring.is_some_and(|ring| !ring.sleep(position)) {
                 return Ok(Ok(Filled::Some));
             }
+            self.reads(SLEEPS);
             let filled = inbox.borrow_mut().fill(socket, true);
             ring.inspect(|ring| ring.wake());
             Ok(filled)
         };
-        let filled = spin.wait(look, sleep)?;
-        Ok(self.filled(reader, filled))
+        self.reads(READS);
+        let filled = spin.wait(look, sleep);
+        self.has_read(reader);
+        Ok(self.filled(reader, filled?))
     }
 
     /// What came of reading. Whether anything did, the end included.

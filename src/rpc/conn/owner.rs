@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use super::look::READS;
 use super::{Conn, lock};
 use crate::error::Error;
 use crate::hub::Interest;
@@ -31,6 +32,7 @@ impl Conn {
             return Ok(());
         }
         self.lead.reset();
+        self.reads(READS);
         self.hub_key.store(0, Ordering::Release);
         let watched = self.watched.swap(false, Ordering::AcqRel);
         *interest = Interest::default();
@@ -39,6 +41,7 @@ impl Conn {
             state.writing = false;
             state.room.forget_threads();
             state.room_asked = false;
+            state.late = None;
             let timed = state.timer_at.take().is_some();
             let asked = timed || state.send_asked || state.look_asked;
             (asked, state.stuck.is_some())

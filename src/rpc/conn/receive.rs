@@ -7,20 +7,20 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::super::frame::{HEADER, Malformed};
+use super::super::frame::Malformed;
 use super::super::handlers::quietly;
 use super::super::inbox::Arrived;
 use super::bell::{LOOKS_EVERY, Listens};
 use super::fill::HeldUp;
+use super::look::SLEEPS;
 use super::{Conn, Reader, lock};
 use crate::error::Fault;
 use crate::lead::Seat;
-use crate::sys::fdpass;
-use crate::sys::ring::{self, Nonsense};
+use crate::sys::ring::Nonsense;
 
 /// Frames that the hub hands out before others have their turn. So many take much longer
 /// than to come back to them, and less than a millisecond if what they call does little.
-const TURN: usize = 256;
+pub(super) const TURN: usize = 256;
 
 impl Conn {
     /// Waits until `done` has a result, handing out what arrives meanwhile. `sit` makes a
@@ -54,22 +54,6 @@ impl Conn {
         result
     }
 
-    /// Hands out what has arrived, without waiting, and not what arrives meanwhile: that
-    /// may have no end.
-    pub(crate) fn look(&self) {
-        if !self.is_calling_back() {
-            self.lead.poll(|| {
-                let mut reader = lock(&self.reader);
-                // Most often that was all, and nobody has to be asked how much there is.
-                if self.drain(&mut reader, TURN) {
-                    let all = self.arrived(&reader);
-                    self.drain(&mut reader, all);
-                }
-            });
-            self.arm();
-        }
-    }
-
     /// One turn of the hub, on which other connections wait: what is left comes with the
     /// next one.
     pub(super) fn take_turn(&self) {
@@ -77,7 +61,7 @@ impl Conn {
             return;
         }
         self.lead.poll(|| {
-            self.drain(&mut lock(&self.reader), TURN);
+            self.drain(&mut lock(&self.reader), TURN, || false);
         });
         if !self.is_left_to_another() {
             self.arm_by(Duration::ZERO);
@@ -98,17 +82,26 @@ impl Conn {
         self.lead.poll(|| {
             self.set_interest(|interest| interest.read = false);
             self.ring.get().inspect(|ring| ring.wake());
-            more = self.drain(&mut lock(&self.reader), most);
+            more = self.drain(&mut lock(&self.reader), most, || false);
         });
         more
     }
 
-    /// Hands out up to `most` frames, without waiting; whether there may be more.
-    fn drain(&self, reader: &mut Reader, most: usize) -> bool {
+    /// Hands out up to `most` frames, or what is enough, without waiting; whether there may
+    /// be more, and that is not enough.
+    pub(super) fn drain(
+        &self,
+        reader: &mut Reader,
+        most: usize,
+        mut enough: impl FnMut() -> bool,
+    ) -> bool {
         let mut left = most;
         loop {
             while left > 0 && self.step(reader) {
                 left -= 1;
+                if enough() {
+                    return false;
+                }
             }
             if left == 0 {
                 return true;
@@ -121,14 +114,6 @@ impl Conn {
             self.settle(reader);
         }
         false
-    }
-
-    /// No fewer than the frames that have arrived, and not been handed out.
-    fn arrived(&self, reader: &Reader) -> usize {
-        let stream = reader.inbox.waiting() + fdpass::arrived(self.child.stream());
-        let ring = self.ring.get().map_or(0, |_| ring::ROOM);
-        // And one turn for the end, which is behind them.
-        (stream + ring) / HEADER + 1
     }
 
     /// Hands out one frame, waiting for it until the deadline. Where another thread may
@@ -199,7 +184,9 @@ impl Conn {
         let ring = self.ring.get();
         if ring.is_none_or(|ring| ring.sleep(position)) {
             // What there is to do is found by the next turn.
+            self.reads(SLEEPS);
             let _ = poll(polled, timeout);
+            self.has_read(&reader);
             ring.inspect(|ring| ring.wake());
         }
     }
@@ -223,7 +210,10 @@ impl Conn {
             Ok(Some(arrived)) => quietly(|| self.hand_out(arrived)).unwrap_or(Ok(())),
             Err(why) => Err(Fault::Protocol(why.0)),
         };
-        self.position.store(reader.inbox.consumed(), Ordering::Relaxed);
+        self.position.store(reader.inbox.consumed(), Ordering::Release);
+        if let Some(ring) = self.ring.get() {
+            self.position_in_ring.store(ring.taken(), Ordering::Release);
+        }
         if let Err(fault) = handed_out {
             self.break_off(reader, fault);
         }

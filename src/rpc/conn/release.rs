@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::super::frame::{Frame, Kind};
 use super::super::worker::Style;
 use super::inside::Inside;
+use super::look::Look;
 use super::state::Stuck;
 use super::{Conn, State, Ticket, Time};
 use crate::error::Fault;
@@ -49,7 +50,7 @@ impl Conn {
             state.stuck = Some(Stuck { ticket, until: Instant::now(), why });
             self.abandon(state);
             if timed_out || self.set_timer(Instant::now()).is_err() {
-                self.end_stuck();
+                self.end_stuck(Instant::now());
             }
         } else {
             state.outbox.push(Frame::plain(Kind::Cancel, ticket.call, &()));
@@ -94,11 +95,18 @@ impl Conn {
         }
     }
 
-    /// Ends a call if its time is up.
-    pub(crate) fn too_late(&self, ticket: Ticket) {
-        if self.due(ticket).is_some_and(|due| due <= Instant::now()) {
+    /// Ends a call if its time is up, and it has not been answered. False if nobody can know
+    /// that yet: to be asked again, a little later.
+    pub(crate) fn too_late(&self, ticket: Ticket, look: &mut Look) -> bool {
+        let due = || self.due(ticket);
+        if due().is_none_or(|due| due > Instant::now()) {
+            return true;
+        }
+        let looked = self.has_looked(look, || due().is_none());
+        if looked {
             self.cancel(ticket, Fault::Timeout);
         }
+        looked
     }
 
     /// The same, of a connection whose calls all have the same time.
@@ -130,11 +138,12 @@ impl Conn {
         let _ = self.set_timer(Instant::now() + SKIPS_WITHIN);
     }
 
-    /// Kills the process if a cancelled call runs on.
-    pub(super) fn end_stuck(&self) {
+    /// Kills the process if a cancelled call runs on; to be called when what has come has been
+    /// looked at, as of `now`.
+    pub(super) fn end_stuck(&self, now: Instant) {
         let mut state = self.state();
         let Some(Stuck { ticket, until, why }) = state.stuck else { return };
-        if Instant::now() < until || state.book.first() != Some(ticket) {
+        if now < until || state.book.first() != Some(ticket) {
             return;
         }
         state.stuck = None;

@@ -7,6 +7,7 @@ use super::super::outbox::Outbox;
 use super::super::refusal::{Refusal, Window};
 use super::book::{Book, Ticket};
 use super::end::End;
+use super::look::Look;
 use crate::error::Fault;
 use crate::lead::Seat;
 use crate::room::Line;
@@ -17,6 +18,21 @@ pub(super) struct Stuck {
     pub(super) ticket: Ticket,
     pub(super) until: Instant,
     pub(super) why: &'static str,
+}
+
+/// Calls whose time is up, or that were cancelled: what has arrived has to be looked at first.
+pub(super) struct Late {
+    /// What is late only since it began has to be looked for again.
+    pub(super) look: Look,
+    /// When the hub looks again.
+    pub(super) again: Instant,
+}
+
+impl Late {
+    pub(super) fn begin() -> Late {
+        let look = Look::begin();
+        Late { again: look.since, look }
+    }
 }
 
 #[derive(Default)]
@@ -36,6 +52,8 @@ pub(super) struct State {
     pub(super) look_asked: bool,
     /// Calls since something was sent.
     pub(super) unsent: usize,
+    /// The hub is to look before it ends anything, and has not come to it.
+    pub(super) late: Option<Late>,
     /// How often something was sent; and when the hub was asked, or looked last.
     pub(super) sends: u32,
     pub(super) sends_when_asked: u32,

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::look::LOOKS_AGAIN;
+use super::state::Late;
 use super::{Conn, SEND_WITHIN, lock};
 use crate::error::{Error, Fault};
 use crate::hub::{Interest, Timed, Watched};
@@ -119,6 +121,41 @@ impl Conn {
         self.home.hub()?.at(time, self.me.clone());
         Ok(())
     }
+
+    /// Ends calls that are late, and the process if a cancelled one runs on. But what has
+    /// been answered in time is not late because nobody has read it.
+    fn end_late(&self, mut late: Late) {
+        if self.has_looked(&mut late.look, || false) {
+            let since = late.look.since;
+            self.end_stuck(since);
+            let (overdue, others) = {
+                let mut state = self.state();
+                let others = since..=Instant::now();
+                let others = state.stuck.is_some_and(|stuck| others.contains(&stuck.until));
+                (state.book.overdue(since), others)
+            };
+            for ticket in overdue {
+                self.cancel(ticket, Fault::Timeout);
+            }
+            if others {
+                // There is a hub: this is its thread.
+                let _ = self.set_timer(Instant::now());
+            }
+            return;
+        }
+        // Another thread reads, and is in a callback.
+        let now = Instant::now();
+        let asks = late.again <= now;
+        if asks {
+            late.again = now + LOOKS_AGAIN;
+        }
+        let again = late.again;
+        self.state().late = Some(late);
+        if asks {
+            // There is a hub: this is its thread.
+            let _ = self.set_timer(again);
+        }
+    }
 }
 
 impl Watched for Conn {
@@ -142,35 +179,36 @@ impl Watched for Conn {
 impl Timed for Conn {
     fn hub_timer(self: Arc<Conn>) {
         self.arm_asked.store(false, Ordering::Release);
-        let (look, room_asked) = {
+        let (look, room_asked, late) = {
             let mut state = self.state();
-            let due = state.book.next_deadline().is_some_and(|d| d <= Instant::now());
+            let now = Instant::now();
+            let due = state.book.next_deadline().is_some_and(|d| d <= now);
+            state.timer_at = state.timer_at.filter(|at| *at > now);
             state.look_asked = false;
             let room_asked = std::mem::take(&mut state.room_asked);
-            (due || state.skipped > 0, room_asked)
+            let late = state.late.take();
+            let look = due || state.skipped > 0 || state.stuck.is_some();
+            (look, room_asked, late.unwrap_or_else(Late::begin))
         };
         if room_asked {
             self.tell_room(self.state());
         }
         if look {
-            // What has been answered in time is not late because nobody has read it.
-            self.look();
+            self.end_late(late);
         }
-        self.end_stuck();
-        let (overdue, again, (send, send_later)) = {
+        let (again, (send, send_later)) = {
             let mut state = self.state();
-            let now = Instant::now();
-            state.timer_at = state.timer_at.filter(|at| *at > now);
-            let again = state.refusal.is_some();
-            (state.book.overdue(now), again, state.asked_to_send())
+            (state.refusal.is_some(), state.asked_to_send())
         };
         if again || send || send_later.is_some_and(|time| self.set_timer(time).is_err()) {
             self.flush();
         }
-        for ticket in overdue {
-            self.cancel(ticket, Fault::Timeout);
-        }
-        let next = self.state().timer_to_set();
+        let next = {
+            let mut state = self.state();
+            // For what is late already, the hub looks again anyway.
+            let next = state.timer_to_set();
+            next.filter(|next| state.late.is_none() || *next > Instant::now())
+        };
         if let Some(next) = next {
             // There is a hub: this is its thread.
             let _ = self.set_timer(next);
