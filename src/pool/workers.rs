@@ -37,10 +37,10 @@ impl Core {
             return;
         }
         state.scheduler.spare_made();
-        if Arc::ptr_eq(&state.template, &template) {
+        if Arc::ptr_eq(&state.template, &template) && !state.killed {
             state.spares.push(Arc::clone(member));
         } else {
-            // There is another template since.
+            // There is another template since, or no use for any.
             state.scheduler.spare_used(now);
             drop(state);
             member.finish();
@@ -97,6 +97,15 @@ impl Core {
         let (backlog, gone) = {
             let mut state = self.lock();
             state.stats.started += 1;
+            if state.killed {
+                drop(state);
+                // Whoever killed the pool may not have seen it yet. Its jobs are turned away
+                // when it is gone.
+                if let Some(conn) = member.conn() {
+                    conn.end_now("its pool was killed");
+                }
+                return;
+            }
             let id = member.id().expect("it is no spare");
             (take_backlog(&mut state, member), state.member(id).is_none())
         };

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use offshoot::pool::PoolBuilder;
 use offshoot::{Context, Fd, Pool};
@@ -122,6 +122,35 @@ fn kill_ends_what_runs_and_refuses_what_waits() {
         let stats = pool.finish().unwrap();
         assert_eq!((stats.queued, stats.running, stats.done), (0, 0, 0));
         drop((pool, gate));
+        clean.after();
+    });
+}
+
+#[test]
+fn kill_ends_workers_that_are_being_made() {
+    within(DEADLINE, || {
+        let clean = Clean::before();
+        for round in 0..120 {
+            let (sender, over) = channel();
+            let pool = builder(&sender).spares(round % 3).capture_stderr(true).build().unwrap();
+            std::thread::scope(|s| {
+                let calling = s.spawn(|| pool.call((1, None)).wait());
+                // Anywhere between before it is made and after it has answered.
+                let start = Instant::now();
+                while start.elapsed() < Duration::from_micros(40 + 10 * (round as u64 % 40)) {
+                    std::hint::spin_loop();
+                }
+                pool.kill().unwrap();
+                let told = calling.join().unwrap();
+                assert!(
+                    told.as_ref()
+                        .map_or_else(|e| e.is_disconnected() || e.is_pool_ended(), |n| *n == 1)
+                );
+            });
+            over.recv_timeout(DEADLINE).unwrap();
+            assert!(pool.pids().is_empty());
+            assert_eq!(pool.finish().unwrap().running, 0);
+        }
         clean.after();
     });
 }
