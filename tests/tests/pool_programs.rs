@@ -44,6 +44,11 @@ fn without_descriptors_each_call_is_told_and_with_them_all_goes_on() {
 }
 
 #[test]
+fn without_descriptors_and_pauses_each_call_is_told() {
+    play("no descriptors and no pauses", "told");
+}
+
+#[test]
 fn without_descriptors_for_more_workers_those_that_there_are_go_on() {
     play("no descriptors for more", "goes on");
 }

@@ -32,7 +32,8 @@ impl<A: 'static, R: Send + 'static, E: Send + 'static> PoolBuilder<A, R, E> {
 
     /// How long to wait after such a death, and after that of a worker that was ready and
     /// had done nothing: the first time, and doubled each time, at most.
-    /// 10 ms and 1 s unless said otherwise.
+    /// 10 ms and 1 s unless said otherwise. Where workers cannot be made for want of something,
+    /// it is a millisecond at least.
     pub fn backoff(mut self, first: Duration, most: Duration) -> Self {
         self.rules.restart.backoff = first;
         self.rules.restart.backoff_max = most.max(first);

@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::rules::Restart;
 
+/// What has run out is not there again at once: without any pause, all attempts would be
+/// one loop, in which no job is ever queued and so told.
+const SHORT_FOR: Duration = Duration::from_millis(1);
+
 /// Longer than any program runs.
 const FOR_EVER: Duration = Duration::from_secs(1 << 32);
 
@@ -67,6 +71,7 @@ impl Setbacks {
         self.unmade = self.unmade.saturating_add(1);
         self.is_short = true;
         self.pause(now, restart);
+        self.starts.until = self.starts.until.max(now.checked_add(SHORT_FOR));
     }
 
     /// A worker has got ready, and left before it had done anything. The first one is

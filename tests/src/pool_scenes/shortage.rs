@@ -11,6 +11,7 @@ use super::{Before, Scene, nap};
 
 pub(super) const SCENES: &[Scene] = &[
     ("no descriptors", no_descriptors),
+    ("no descriptors and no pauses", no_descriptors_and_no_pauses),
     ("no descriptors for more", no_descriptors_for_more),
     ("no processes", no_processes),
 ];
@@ -73,6 +74,31 @@ fn no_descriptors() {
     pool.finish().unwrap();
     drop(pool);
     before.is_again();
+    println!("told");
+}
+
+/// Where it is to be tried again without a pause, calls are told too.
+fn no_descriptors_and_no_pauses() {
+    for idle in [0, 1] {
+        let before = Before::now();
+        let pool = builder().idle(idle).backoff(Duration::ZERO, Duration::ZERO);
+        let pool = pool.on_error(|_| ()).build().unwrap();
+        let pid = pool.call(0).wait().unwrap();
+        let all = use_up();
+        offshoot::testing::kill_worker(&pool, pid).unwrap();
+        offshoot_tests::eventually(offshoot_tests::DEADLINE, "it is gone", || {
+            pool.pids().is_empty()
+        });
+        for _ in 0..3 {
+            let error = pool.call(0).wait().unwrap_err();
+            assert!(is_shortage(&error, libc::EMFILE), "{error}");
+        }
+        drop(all);
+        pool.call(0).wait().unwrap();
+        pool.finish().unwrap();
+        drop(pool);
+        before.is_again();
+    }
     println!("told");
 }
 

@@ -191,3 +191,18 @@ fn what_may_pass_fails_no_job_while_a_worker_is_there() {
     assert_eq!(pool.pool.queued(), 1);
     assert_eq!(pool.done(0), ["b to 0"]);
 }
+
+#[test]
+fn without_a_pause_what_may_pass_is_not_tried_again_at_once_either() {
+    let mut pool = Scene::new(|rules| {
+        (rules.restart.backoff, rules.restart.backoff_max) = (ms(0), ms(0));
+    });
+    pool.push("a");
+    for worker in 0..2 {
+        assert_eq!(short(&mut pool, worker, "a"), NOTHING);
+        assert_eq!(pool.next_tick(), Some(worker as u128 + 1));
+        let next = worker + 1;
+        assert_eq!(after_the_pause(&mut pool), [format!("start {next}"), format!("a to {next}")]);
+    }
+    assert_eq!(short(&mut pool, 2, "a"), ["fail a"]);
+}
