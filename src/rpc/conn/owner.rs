@@ -39,6 +39,8 @@ impl Conn {
         let (asked, stuck) = {
             let mut state = self.state();
             state.writing = false;
+            // That one's hub was to try again.
+            state.refusal = None;
             state.room.forget_threads();
             state.room_asked = false;
             state.late = None;
