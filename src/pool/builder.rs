@@ -108,7 +108,8 @@ impl<A: 'static, R: Send + 'static, E: Send + 'static> PoolBuilder<A, R, E> {
     /// Calls that a worker is given at a time; 2 unless said otherwise, so that it has the
     /// next one when it is done with one. More make short calls much faster, as many go
     /// with one system call; fewer make fewer wait behind one that takes long. At least
-    /// one. For asynchronous workers it is how many run at once.
+    /// one. For asynchronous workers it is how many run at once; one that was cancelled, or is
+    /// out of time, counts until it is over in its worker.
     pub fn load(mut self, calls: usize) -> Self {
         self.rules.load = calls.clamp(1, MOST);
         self

@@ -8,6 +8,7 @@ use super::core::Core;
 use super::errand::{Job, Place};
 use super::member::Member;
 use super::observe;
+use super::outcome::Progress;
 use super::scheduler::{Action, WorkerId};
 use super::state::State;
 use crate::error::{Ended, Fault};
@@ -53,7 +54,8 @@ impl Core {
         }
         let levels = state.levels(now);
         let next = state.scheduler.next_tick();
-        let mut next = next.into_iter().chain(state.levels_due()).min();
+        let hung = state.look_at_hung(now);
+        let mut next = next.into_iter().chain(state.levels_due()).chain(hung).min();
         if state.owed_spares > 0 {
             // Not by whoever makes a call, and not while that is on its way.
             let then = now + SPARES_AFTER;
@@ -167,7 +169,8 @@ impl Core {
     }
 
     fn not_sent(&self, job: &Arc<dyn Job>, fault: Fault) {
-        let told = self.note_failed(&mut self.lock(), job, fault, false, Instant::now());
+        let now = Instant::now();
+        let told = self.note_failed(&mut self.lock(), job, fault, Progress::None, now);
         match told {
             Some(failed) => job.refuse(failed.tell()),
             None => job.moved(),

@@ -154,6 +154,15 @@ impl<R: Send + 'static> Errand<R> {
 }
 
 impl<R: Send + 'static> Errand<R> {
+    fn fails(&self, fault: Fault, given_up: bool) {
+        let Some(me) = self.me.upgrade() else { return };
+        let job: Arc<dyn Job> = me;
+        match self.card.core.failed(&job, fault, given_up) {
+            Some(fault) => self.tell(Err(fault.into())),
+            None => self.moved(),
+        }
+    }
+
     /// It has failed before it was taken in.
     pub(super) fn refuse_with(&self, error: Error) {
         self.tell(Err(error));
@@ -169,12 +178,11 @@ impl<R: Send + 'static> Complete for Errand<R> {
     }
 
     fn fail(&self, fault: Fault) {
-        let Some(me) = self.me.upgrade() else { return };
-        let job: Arc<dyn Job> = me;
-        match self.card.core.failed(&job, fault) {
-            Some(fault) => self.tell(Err(fault.into())),
-            None => self.moved(),
-        }
+        self.fails(fault, false);
+    }
+
+    fn give_up(&self, fault: Fault) {
+        self.fails(fault, true);
     }
 }
 

@@ -265,6 +265,7 @@ impl Timed for Core {
         }
         self.lock().armed = None;
         self.make_spares();
+        self.end_hung();
         self.with_scheduler(|scheduler, now| scheduler.tick(now));
     }
 }

@@ -174,6 +174,10 @@ impl Overseer for Overseen {
         });
     }
 
+    fn let_go(&self) {
+        self.tell(|core, member| core.let_go(member));
+    }
+
     fn is_attended(&self) -> bool {
         self.core.upgrade().is_some_and(|core| core.attendance.is_attended())
     }

@@ -15,6 +15,7 @@ mod errand;
 mod faults;
 mod flow;
 mod handle;
+mod hung;
 mod life;
 mod map;
 mod member;

@@ -14,6 +14,17 @@ use super::state::{Failure, State};
 use crate::error::{Ended, Fault, is_shortage};
 use crate::rpc::pooled::Style;
 
+/// What a worker has done of a job that fails.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Nothing: it was never sent, or waited behind another one.
+    None,
+    /// It is over, or will be at once, with the process.
+    Over,
+    /// It may run on, though nobody waits for it: it keeps its place.
+    RunsOn,
+}
+
 /// A job that has failed for good.
 pub(super) struct Failed {
     fault: Fault,
@@ -71,29 +82,33 @@ impl Core {
     }
 
     /// A job has failed at a worker. What its caller is told; nothing if it is made again.
-    pub(super) fn failed(&self, job: &Arc<dyn Job>, fault: Fault) -> Option<Fault> {
+    /// `given_up`: it is cancelled, or out of time, and its worker does not know yet.
+    pub(super) fn failed(&self, job: &Arc<dyn Job>, fault: Fault, given_up: bool) -> Option<Fault> {
         let now = Instant::now();
-        let given_up = matches!(fault, Fault::Timeout | Fault::Cancelled);
         let doomed = if given_up { doomed(job) } else { None };
-        // A synchronous worker runs the first of what it has, and is killed with that.
-        let ran = !given_up || doomed.is_some() || self.plan.launcher.style == Style::Async;
+        let progress = match self.plan.launcher.style {
+            Style::Async if given_up => Progress::RunsOn,
+            // It runs the first of what it has, and is killed with that.
+            Style::Sync if given_up && doomed.is_none() => Progress::None,
+            _ => Progress::Over,
+        };
         let mut state = self.lock();
         if let Some(id) = doomed {
             // It is about to be killed: the next call is not for this one.
             state.scheduler.retire(id, now, Why::Asked);
         }
-        let told = self.note_failed(&mut state, job, fault, ran, now);
+        let told = self.note_failed(&mut state, job, fault, progress, now);
         self.carry_out(state, now);
         told.map(Failed::tell)
     }
 
-    /// The same, under the lock; whoever looks on is told without it. `ran`: it may have run.
+    /// The same, under the lock; whoever looks on is told without it.
     pub(super) fn note_failed(
         &self,
         state: &mut State,
         job: &Arc<dyn Job>,
         fault: Fault,
-        ran: bool,
+        progress: Progress,
         now: Instant,
     ) -> Option<Failed> {
         let card = job.card();
@@ -117,7 +132,10 @@ impl Core {
             state.scheduler.down(id, now);
         }
         state.running -= 1;
-        state.scheduler.done(id, now);
+        match progress {
+            Progress::RunsOn => state.runs_on(&member),
+            Progress::None | Progress::Over => state.scheduler.done(id, now),
+        }
         let untouched =
             matches!(&fault, Fault::Ended(Ended { started: Some(false), .. }) | Fault::Init(_));
         let fault = if untouched && state.killed { Fault::PoolEnded } else { fault };
@@ -148,7 +166,7 @@ impl Core {
         let span = std::mem::replace(&mut noted.span, Span::none());
         drop(noted);
         // What has not run says nothing of those that do.
-        let ran = ran && !untouched;
+        let ran = progress != Progress::None && !untouched;
         let run = if ran { self.ran(&member, sent, now) } else { Duration::ZERO };
         let wait = now.saturating_duration_since(made).saturating_sub(run);
         state.stats.failed.count(&fault);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::carry::Step;
 use super::core::Core;
 use super::errand::Job;
+use super::hung::Hung;
 use super::member::{Backlog, Member};
 use super::scheduler::{Action, Counts, Scheduler, WorkerId};
 use super::stats::Stats;
@@ -33,6 +34,8 @@ pub(super) struct State {
     /// Of the last worker that was not ready before it ended.
     pub(super) failure: Option<Failure>,
     pub(super) failures: u32,
+    /// Workers that run on with calls that nobody waits for.
+    pub(super) hung: Vec<Hung>,
     /// Jobs that workers have.
     pub(super) running: usize,
     pub(super) killed: bool,
@@ -99,6 +102,7 @@ impl State {
             stats: Stats::default(),
             failure: None,
             failures: 0,
+            hung: Vec::new(),
             killed: false,
             over: false,
             on_destroy,

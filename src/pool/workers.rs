@@ -8,6 +8,7 @@ use tracing::dispatcher;
 use super::core::Core;
 use super::errand::Job;
 use super::member::{Member, Overseen};
+use super::outcome::Progress;
 use super::state::{Failure, State};
 use super::tail::Tail;
 use crate::error::{Ended, Error, Fault};
@@ -173,6 +174,7 @@ impl Core {
         }
         state.look_on();
         state.members[id.index()] = None;
+        state.forget_hung(member);
         let mut refused = Vec::new();
         let failed = failure.is_some();
         let errno = failure.as_ref().and_then(|failure| failure.errno);
@@ -183,7 +185,8 @@ impl Core {
         for job in take_backlog(&mut state, member) {
             let ended = Ended { started: Some(false), errno, ..Ended::default() };
             let untouched = Fault::Ended(ended);
-            if let Some(failed) = self.note_failed(&mut state, &job, untouched, false, now) {
+            if let Some(failed) = self.note_failed(&mut state, &job, untouched, Progress::None, now)
+            {
                 refused.push((job, failed));
             }
         }

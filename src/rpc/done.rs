@@ -61,6 +61,9 @@ impl<R> Done<R> {
     /// Whether the parent has cancelled the call, or its time is up: nobody waits for the
     /// result any more, so work on it can stop.
     ///
+    /// In a pool the call keeps its place among the `load` calls that this worker may have
+    /// until this is dropped, or completed.
+    ///
     /// Not if only the [`Call`](crate::Call) was dropped: such calls still run. It becomes
     /// true only while the thread that calls the worker function is not busy with that.
     pub fn is_cancelled(&self) -> bool {
@@ -120,9 +123,8 @@ impl Ticket {
         self.take(ANSWERED)
     }
 
-    /// The same, for a call that was cancelled.
-    pub(super) fn cancels(&self) -> Option<u32> {
-        self.take(CANCELLED)
+    fn cancels(&self) -> bool {
+        self.take(CANCELLED).is_some()
     }
 
     fn is_cancelled(&self) -> bool {
@@ -155,6 +157,9 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
+        if self.calls.pooled && self.ticket.is_cancelled() {
+            self.calls.output.fail(self.ticket.call, &Failed::Cancelled);
+        }
         self.calls.closed();
     }
 }
@@ -162,6 +167,9 @@ impl Drop for Open {
 /// How many calls are worked on, and who wants to know when there are fewer.
 pub(super) struct Calls {
     output: Arc<Output>,
+    /// A pool gives this worker as many calls as may be open: that one was cancelled is
+    /// answered when it is over here.
+    pooled: bool,
     count: Mutex<Count>,
     bell: EventFd,
 }
@@ -173,10 +181,11 @@ struct Count {
 }
 
 impl Calls {
-    pub(super) fn new(output: Arc<Output>) -> nix::Result<Arc<Calls>> {
+    pub(super) fn new(output: Arc<Output>, pooled: bool) -> nix::Result<Arc<Calls>> {
         use nix::sys::eventfd::EfdFlags;
         let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        Ok(Arc::new(Calls { output, count: Mutex::new(Count { open: 0, ring_at: None }), bell }))
+        let count = Mutex::new(Count { open: 0, ring_at: None });
+        Ok(Arc::new(Calls { output, pooled, count, bell }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Count> {
@@ -190,6 +199,13 @@ impl Calls {
     pub(super) fn begin(self: &Arc<Calls>, ticket: &Arc<Ticket>) -> Open {
         self.lock().open += 1;
         Open { ticket: Arc::clone(ticket), calls: Arc::clone(self) }
+    }
+
+    /// The parent does not wait for this one any more.
+    pub(super) fn cancel(&self, ticket: &Ticket) {
+        if ticket.cancels() && !self.pooled {
+            self.output.fail(ticket.call, &Failed::Cancelled);
+        }
     }
 
     fn closed(&self) {

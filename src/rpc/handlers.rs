@@ -21,6 +21,8 @@ pub(crate) trait Overseer: Send + Sync {
     fn ready(&self);
     /// It wants no more calls.
     fn retires(&self);
+    /// It is asynchronous, and has no more to do with a call that was given up.
+    fn let_go(&self);
     /// Somebody reads what it says, and has the hub look out for more after that.
     fn is_attended(&self) -> bool;
     /// The end of what it wrote to standard error; it has ended.

@@ -42,7 +42,7 @@ pub fn serve_done<W: CalledDone>(
     let cx = session.context(speech.encode_event);
     let Some(state) = session.init(|given| W::init(queued, given, &cx)) else { return 1 };
     let output = session.output();
-    let calls = match Calls::new(Arc::clone(&output)) {
+    let calls = match Calls::new(Arc::clone(&output), session.hello.pooled) {
         Ok(calls) => calls,
         Err(why) => return refused(why),
     };
@@ -164,9 +164,8 @@ impl<W: CalledDone> Runs for Runner<W> {
     }
 
     fn cancel(&mut self, call: u32) {
-        let started = self.started.remove(&call);
-        if started.is_some_and(|ticket| ticket.cancels().is_some()) {
-            self.output.fail(call, &Failed::Cancelled);
+        if let Some(ticket) = self.started.remove(&call) {
+            self.calls.cancel(&ticket);
         }
     }
 }

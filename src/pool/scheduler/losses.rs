@@ -76,6 +76,19 @@ impl<J> Scheduler<J> {
         }
     }
 
+    /// Whether a worker is of no use if so many of its jobs never end: it has no others, and
+    /// has no room for any, or gets none.
+    pub(crate) fn is_stuck_with(&self, worker: WorkerId, jobs: usize) -> bool {
+        let Some(index) = self.roster.find(worker) else { return false };
+        let member = self.roster.get(index);
+        let gets_more = match member.phase {
+            Phase::Taking => jobs < self.rules.load && !(self.is_closed() && self.queue.is_empty()),
+            Phase::Leaving => false,
+            Phase::Vacant | Phase::Finishing | Phase::Down => return false,
+        };
+        !gets_more && member.load as usize == jobs
+    }
+
     /// One leaves by itself that could have worked: if it has done nothing, the next may do
     /// the same, again and again.
     pub(super) fn note_idler(&mut self, index: u32, now: Instant) {

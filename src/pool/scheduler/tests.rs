@@ -15,4 +15,5 @@ mod scene;
 mod shrinking;
 mod simulation;
 mod spares;
+mod stuck;
 mod world;

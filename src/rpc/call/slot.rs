@@ -35,6 +35,10 @@ struct State<R> {
 pub(crate) trait Complete: Send + Sync {
     fn reply(&self, body: &Body<'_>, fds: Vec<OwnedFd>);
     fn fail(&self, fault: Fault);
+    /// It fails, while its worker has it still, which is told about that next.
+    fn give_up(&self, fault: Fault) {
+        self.fail(fault);
+    }
 }
 
 impl<R> Slot<R> {

@@ -104,6 +104,9 @@ impl Conn {
             // Without a hub, whoever waits keeps the time.
             let _ = self.set_timer(due);
         }
+        if entry.slot.is_none() {
+            self.let_go();
+        }
         Ok(entry.slot)
     }
 

@@ -93,10 +93,13 @@ impl Conn {
             return state;
         };
         drop(state);
-        if let Some(slot) = entry.slot {
-            // Whoever sends may be the one who reads.
-            let _inside = Inside::of(self);
-            slot.fail(fault);
+        match entry.slot {
+            Some(slot) => {
+                // Whoever sends may be the one who reads.
+                let _inside = Inside::of(self);
+                slot.fail(fault);
+            }
+            None => self.let_go(),
         }
         // Whoever reads may be the one who waits for it.
         self.bell.ring();

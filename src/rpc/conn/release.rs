@@ -29,7 +29,7 @@ impl Conn {
             // Before the worker learns of it: the one who waits wakes with its answer, and
             // then has to find this.
             let _inside = Inside::of(self);
-            slot.fail(fault.clone());
+            slot.give_up(fault.clone());
         }
         let mut state = self.state();
         let first = state.book.first();
@@ -41,6 +41,7 @@ impl Conn {
             if let Some(due) = due {
                 let _ = self.set_timer(due);
             }
+            self.let_go();
         } else if self.style == Style::Sync && first == Some(ticket) {
             // Nobody may have read that it is done: then the worker is not to die of it.
             // (Of one out of time, that has been looked for.)
@@ -67,6 +68,14 @@ impl Conn {
                 // waits next finds out.
                 let _ = self.set_timer(Instant::now());
             }
+        }
+    }
+
+    /// A call that was given up is over for its worker as well.
+    pub(super) fn let_go(&self) {
+        if self.style == Style::Async && self.handlers.is_overseen() {
+            let _inside = Inside::of(self);
+            let _ = self.handlers.tell_overseer(|overseer| overseer.let_go());
         }
     }
 
