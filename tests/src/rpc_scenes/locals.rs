@@ -2,20 +2,23 @@
 //! thread ends, and other variables of it are gone already.
 
 use std::cell::RefCell;
+use std::io::{PipeWriter, Write};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Sender, channel};
 
-use offshoot::{Fd, Rpc};
-use offshoot_tests::hear::new_pipe;
+use offshoot::{Call, Fd, Rpc};
+use offshoot_tests::hear::{new_pipe, rest_of};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{add, process};
 
 type Adder = Rpc<(u64, u64), u64>;
+type Open = (Rpc<Fd, ()>, Call<()>);
 
 thread_local! {
     // Filled within its first use: so it is destroyed after what that use needs.
     static OWN: RefCell<Option<Adder>> = const { RefCell::new(None) };
+    static OPEN: RefCell<Option<Open>> = const { RefCell::new(None) };
     static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
 }
 
@@ -27,11 +30,28 @@ fn add_here(a: u64) -> u64 {
     })
 }
 
+/// Writes to a pipe.
+#[offshoot::worker]
+fn write(pipe: Fd) {
+    PipeWriter::from(pipe.into_owned().unwrap()).write_all(b"done").unwrap();
+}
+
 /// Threads that have ended, and main, which is about to.
 pub(super) fn kept() {
     for n in 0..3 {
         assert_eq!(std::thread::spawn(move || add_here(n)).join().unwrap(), n + 1);
     }
+    let (said, pipe) = new_pipe();
+    let begins = || {
+        OPEN.with(|open| {
+            let rpc = process().rpc(write).start().unwrap();
+            let call = rpc.call(pipe);
+            *open.borrow_mut() = Some((rpc, call));
+        });
+    };
+    // Nobody waits for that call.
+    std::thread::scope(|s| s.spawn(begins).join().unwrap());
+    assert_eq!(rest_of(said), "done");
     println!("{}", add_here(6));
 }
 

@@ -9,6 +9,7 @@ use offshoot_tests::logged::{Got, Line, Logged};
 use offshoot_tests::{DEADLINE, within};
 use tracing::{Level, debug, error, info, info_span, trace, warn};
 
+mod ends;
 mod lies;
 mod panics;
 mod spans;
