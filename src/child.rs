@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
@@ -168,6 +169,22 @@ impl Child {
             let _ = sender.try_send(outcome);
         }
         receiver
+    }
+
+    /// Has `waker` woken when it is heard that the process has ended; not if it was lost.
+    pub(crate) fn at_end(&self, waker: Waker) {
+        let mut state = self.slot.lock();
+        if let Some(Ok(_)) = state.outcome() {
+            drop(state);
+            waker.wake();
+        } else {
+            state.at_end = Some(waker);
+        }
+    }
+
+    /// Has the hub listen to that.
+    pub(crate) fn watch_end(&self) -> Result<(), Error> {
+        self.link.watch()
     }
 
     /// Ends the process (SIGKILL). One that has ended already is no error.

@@ -54,6 +54,8 @@ pub(crate) struct State {
     pub(crate) futures: usize,
     pub(crate) wakers: Vec<(usize, Waker)>,
     pub(crate) channels: Vec<Sender<Result<ExitStatus, Error>>>,
+    /// Of this library: woken once the process is known to have ended, by whoever hears of it.
+    pub(crate) at_end: Option<Waker>,
 }
 
 impl Slot {
@@ -119,7 +121,9 @@ impl Slot {
 
 fn tell(mut state: MutexGuard<'_, State>) {
     let seats = state.seats.clone();
-    let (wakers, channels) = match state.outcome() {
+    let outcome = state.outcome();
+    let at_end = if let Some(Ok(_)) = outcome { state.at_end.take() } else { None };
+    let (wakers, channels) = match outcome {
         Some(_) => (std::mem::take(&mut state.wakers), std::mem::take(&mut state.channels)),
         None => (Vec::new(), Vec::new()),
     };
@@ -128,7 +132,7 @@ fn tell(mut state: MutexGuard<'_, State>) {
     for seat in seats {
         seat.ring();
     }
-    for (_, waker) in wakers {
+    for waker in at_end.into_iter().chain(wakers.into_iter().map(|(_, waker)| waker)) {
         unharmed(|| waker.wake());
     }
     for (channel, outcome) in channels.iter().zip(outcomes) {

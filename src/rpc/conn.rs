@@ -166,6 +166,7 @@ impl Conn {
             bell: Bell::default(),
             kept: Mutex::default(),
         });
+        conn.hang_up_at_end();
         conn.flush();
         // A pool has to know it first.
         if conn.handlers.any() && !hold {

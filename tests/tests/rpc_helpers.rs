@@ -123,10 +123,12 @@ fn it_dies_and_a_thread_waits() {
 #[test]
 fn it_dies_and_a_task_waits() {
     within(DEADLINE, || {
-        each(|rpc, shut| {
-            let error = block_on(rpc.call((shut, Then::Abort, false))).unwrap_err();
-            assert_eq!(error.exit_status().unwrap().signal(), Some(libc::SIGABRT), "{error}");
-        });
+        for unnoticed in [false, true] {
+            each(|rpc, shut| {
+                let error = block_on(rpc.call((shut, Then::Abort, unnoticed))).unwrap_err();
+                assert_eq!(error.exit_status().unwrap().signal(), Some(libc::SIGABRT), "{error}");
+            });
+        }
     });
 }
 
@@ -142,4 +144,27 @@ fn it_is_killed() {
             assert_eq!(error.exit_status().unwrap().signal(), Some(libc::SIGKILL), "{error}");
         });
     });
+}
+
+/// What it had said is not lost.
+#[test]
+fn what_came_before_the_end_is_heard() {
+    within(DEADLINE, || {
+        let rpc = Process::new().unwrap().rpc(says_much).start().unwrap();
+        let events = rpc.events();
+        let (gate, shut) = Gate::new();
+        let call = rpc.call(shut);
+        assert!(call.wait().unwrap_err().is_disconnected());
+        assert!(events.iter().eq(0..MUCH));
+        drop(gate);
+    });
+}
+
+const MUCH: u32 = 1000;
+
+#[offshoot::worker]
+fn says_much(cx: &Context<u32>, gate: Fd) {
+    by_clone(&gate);
+    (0..MUCH).for_each(|n| cx.event(&n));
+    std::process::abort();
 }

@@ -80,6 +80,12 @@ impl Conn {
         self.read_ended.store(true, Ordering::Release);
     }
 
+    /// The stream ends with the process, for whoever reads: also if another one, to which the
+    /// worker has given it, has it still. What the worker has sent is there to be read.
+    pub(super) fn hang_up_at_end(&self) {
+        self.child.at_end(Waker::from(Arc::new(HangUp(self.me.clone()))));
+    }
+
     /// Whether the end is still to be told, and nobody looks after that.
     pub(super) fn is_unsettled(&self) -> bool {
         self.state().end.is_none() && lock(&self.exit).is_none()
@@ -271,6 +277,17 @@ impl Reader {
     /// Whether the end of the process has been waited for long enough.
     fn is_given_up(&self) -> bool {
         self.killed.is_some_and(|killed| killed.elapsed() >= TOLD_WITHIN)
+    }
+}
+
+/// Ends a connection's stream.
+struct HangUp(Weak<Conn>);
+
+impl Wake for HangUp {
+    fn wake(self: Arc<Self>) {
+        if let Some(conn) = self.0.upgrade() {
+            let _ = shutdown(conn.child.stream().as_raw_fd(), Shutdown::Both);
+        }
     }
 }
 

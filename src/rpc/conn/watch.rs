@@ -23,6 +23,8 @@ impl Conn {
         self.check()?;
         if !self.watched.load(Ordering::Acquire) {
             self.join_hub()?;
+            // Without that, the stream tells.
+            let _ = self.child.watch_end();
             self.watched.store(true, Ordering::Release);
         }
         self.arm();
