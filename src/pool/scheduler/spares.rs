@@ -8,6 +8,8 @@ use super::setbacks::Pause;
 /// Where none can be made, it is tried so seldom in the end: nobody waits for one, and it
 /// may mean to make the template again.
 const RARELY: Duration = Duration::from_secs(60);
+/// And never without a pause, whatever was asked for workers.
+const NOT_AT_ONCE: Duration = Duration::from_millis(10);
 
 #[derive(Default)]
 pub(super) struct Spares {
@@ -59,8 +61,9 @@ impl Spares {
     }
 
     pub(super) fn pause(&mut self, now: Instant, restart: &Restart) {
+        let backoff = restart.backoff.max(NOT_AT_ONCE);
         let backoff_max = restart.backoff_max.max(RARELY);
-        self.pause.begin(now, &Restart { backoff_max, ..*restart });
+        self.pause.begin(now, &Restart { backoff, backoff_max, ..*restart });
     }
 
     pub(super) fn end_pause(&mut self, now: Instant) {

@@ -49,6 +49,20 @@ fn one_that_is_lost_is_replaced_after_a_pause() {
 }
 
 #[test]
+fn there_is_a_pause_though_workers_have_none() {
+    let mut pool = Scene::new(|rules| {
+        rules.spares = 1;
+        (rules.restart.backoff, rules.restart.backoff_max) = Default::default();
+    });
+    assert_eq!(pool.tick(), ["spare"]);
+    for at in [10, 30, 70] {
+        pool.pool.spare_lost(pool.time());
+        assert_eq!(pool.acts(), NOTHING);
+        assert_eq!(pool.at(at).tick(), ["spare"]);
+    }
+}
+
+#[test]
 fn workers_do_not_wait_for_spares_that_fail() {
     let mut pool = Scene::new(|rules| rules.spares = 1);
     pool.tick();
