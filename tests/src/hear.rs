@@ -46,7 +46,7 @@ impl Wake for Ear {
 }
 
 /// Holds somebody up until it is opened, which is by being dropped.
-pub struct Gate(#[allow(dead_code)] PipeWriter);
+pub struct Gate(#[allow(dead_code, reason = "it is there to be dropped")] PipeWriter);
 
 impl Gate {
     /// The gate, and what is to pass it.

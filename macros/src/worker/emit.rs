@@ -90,7 +90,7 @@ pub(super) fn emit(worker: Worker, options: &WorkerOptions) -> TokenStream {
         Style::Sync => (
             quote! {
                 impl #private::CalledSync for Served {
-                    #[allow(unused_variables, clippy::unit_arg)]
+                    #[allow(unused_variables, clippy::unit_arg, reason = "a function may take and give nothing")]
                     fn call(
                         state: &mut #state_type,
                         cx: &#krate::Context<#event>,
@@ -106,7 +106,7 @@ pub(super) fn emit(worker: Worker, options: &WorkerOptions) -> TokenStream {
         Style::Done => (
             quote! {
                 impl #private::CalledDone for Served {
-                    #[allow(unused_variables)]
+                    #[allow(unused_variables, reason = "a function may take none of them")]
                     fn call(
                         state: &mut #state_type,
                         cx: &#krate::Context<#event>,
@@ -123,7 +123,7 @@ pub(super) fn emit(worker: Worker, options: &WorkerOptions) -> TokenStream {
         Style::Async => (
             quote! {
                 impl #private::CalledAsync for Served {
-                    #[allow(unused_variables)]
+                    #[allow(unused_variables, reason = "a function may take none of them")]
                     fn call(
                         state: ::std::rc::Rc<#state_type>,
                         cx: #krate::Context<#event>,

@@ -27,7 +27,7 @@ fn become_somebody() -> bool {
 }
 
 /// Descriptors that are on their way for as long as it lives.
-struct Stuck(#[allow(dead_code)] [UnixStream; 2]);
+struct Stuck(#[allow(dead_code, reason = "it is there to be dropped")] [UnixStream; 2]);
 
 fn stuck(count: usize) -> Stuck {
     let (a, b) = UnixStream::pair().unwrap();
