@@ -33,6 +33,9 @@ impl Core {
             let mut state = self.lock();
             state.armed = None;
             state.room.forget_threads();
+            let to_rebuild = state.unmade.iter().filter(|member| member.id().is_none()).count();
+            let left = state.owed_spares + to_rebuild;
+            state.scheduler.spares_to_come(left);
             self.attendance.reset();
             state.everybody().filter_map(|m| m.conn().map(Arc::clone)).collect()
         };

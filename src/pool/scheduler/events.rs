@@ -144,6 +144,14 @@ impl<J> Scheduler<J> {
         self.settle(now);
     }
 
+    /// In a fork of the program: of the spares that were asked for, only so many are still to
+    /// be made. The others were being made by a thread that is not there.
+    pub(crate) fn spares_to_come(&mut self, left: usize) {
+        while self.spares.on_their_way() > left {
+            self.spares.lost();
+        }
+    }
+
     /// A spare has become a worker.
     pub(crate) fn spare_used(&mut self, now: Instant) {
         let now = self.at(now);

@@ -125,3 +125,14 @@ fn more_can_be_wanted_and_fewer() {
     pool.pool.spare_used(pool.time());
     assert_eq!(pool.acts(), ["spare"]);
 }
+
+#[test]
+fn those_that_nobody_makes_any_more_are_not_waited_for() {
+    let mut pool = Scene::new(|rules| rules.spares = 2);
+    assert_eq!(pool.tick(), ["spare", "spare"]);
+    pool.pool.spares_to_come(1);
+    assert_eq!(pool.drain(), NOTHING);
+    pool.pool.spares_to_come(0);
+    pool.pool.tick(pool.time());
+    assert_eq!(pool.acts(), ["drained"]);
+}
