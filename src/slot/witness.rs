@@ -17,7 +17,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 
 use super::{Slot, State, tell};
 use crate::error::Error;
@@ -25,6 +25,7 @@ use crate::home::Home;
 use crate::hub::{Interest, Timed, Watched};
 use crate::owner::own_pid;
 use crate::sys::pidfd::{self, Told};
+use crate::sys::poll;
 
 /// How long to wait for a process to be reaped by somebody else, once its template is
 /// dead and the process too.
@@ -100,15 +101,8 @@ impl Slot {
             let events = if until.is_some() { PollFlags::empty() } else { PollFlags::POLLIN };
             let mut polled = [PollFd::new(process.as_fd(), events)];
             let left = deadline.into_iter().chain(until).min();
-            // Rounded up, as in `Link::pump`. One that is interrupted looks again.
-            let _ = poll(
-                &mut polled,
-                left.map_or(PollTimeout::NONE, |until| {
-                    let left = until.saturating_duration_since(Instant::now());
-                    PollTimeout::try_from(left + Duration::from_micros(999))
-                        .unwrap_or(PollTimeout::MAX)
-                }),
-            );
+            // Whatever the matter is, it is looked at again.
+            let _ = poll::until(&mut polled, left);
         }
     }
 
