@@ -61,6 +61,10 @@ pub(crate) enum Kind {
         "this handle belongs to process {0}, which is still running: after a fork of the program, make new processes with Process::new"
     )]
     NotOwner(i32),
+    #[error(
+        "this handle was in use by a thread of the process that this one was forked from, just then, and that thread is not here: make a new one"
+    )]
+    LeftLocked,
     #[error("the process has ended already")]
     Ended,
     #[error("{0}")]
@@ -193,9 +197,10 @@ impl Error {
     }
 
     /// The handle was made by the process that this one was forked from, and that
-    /// one still uses it.
+    /// one still uses it; or a thread of that one was in the midst of using it when
+    /// it was forked, so that nobody can use it here.
     pub fn is_not_owner(&self) -> bool {
-        matches!(*self.kind, Kind::NotOwner(_))
+        matches!(*self.kind, Kind::NotOwner(_) | Kind::LeftLocked)
     }
 
     /// The number of the system's error, if it was one, here or in the other

@@ -16,8 +16,9 @@ use std::time::Duration;
 use crate::error::{Error, Kind};
 use crate::hook;
 use crate::hub::{Hub, Interest, Watched};
+use crate::left::Left;
 use crate::link::Link;
-use crate::owner::{Owner, own_pid};
+use crate::owner::Owner;
 use crate::sys::forked::Birthmark;
 use crate::wire;
 
@@ -40,7 +41,8 @@ pub(crate) struct Home {
     early: bool,
     parked: Mutex<VecDeque<Parked>>,
     links: Mutex<Vec<Weak<Link>>>,
-    hub: Mutex<Option<(i32, Arc<Hub>)>>,
+    hub: Mutex<Option<(Birthmark, Arc<Hub>)>>,
+    left: Left,
     /// That of the process that this one was forked from.
     before: Option<&'static Home>,
 }
@@ -91,6 +93,7 @@ impl Home {
             parked: Mutex::default(),
             links: Mutex::default(),
             hub: Mutex::new(None),
+            left: Left::default(),
             before,
         })))
     }
@@ -98,23 +101,27 @@ impl Home {
     /// Makes sure that this process owns what is here; see `Owner::claim`.
     fn claim(&self, patience: Duration) -> Result<(), Error> {
         self.owner.claim(patience).map_err(|owner| Error::from(Kind::NotOwner(owner)))?;
-        if !self.mark.is_here() {
-            self.take_over();
-        }
-        Ok(())
+        if self.mark.is_here() { Ok(()) } else { self.take_over() }
     }
 
     /// The first thread that finds itself in the owner forgets what threads of the old one were
     /// about; any other waits for that here, though the owner is told already by its pid.
-    fn take_over(&self) {
-        let links = lock(&self.links);
+    fn take_over(&self) -> Result<(), Error> {
+        drop(self.left.lock(&self.default)?);
+        drop(self.left.lock(&self.parked)?);
+        drop(self.left.lock(&self.hub)?);
+        let links = self.left.lock(&self.links)?;
         let all: Vec<_> = links.iter().filter_map(Weak::upgrade).collect();
+        let mut adopted = Ok(());
         if !self.mark.is_here() {
-            all.iter().for_each(|link| link.adopt());
+            adopted = all.iter().try_for_each(|link| link.adopt(&self.left));
+        }
+        if adopted.is_ok() {
             self.mark.renew();
         }
         // Before any of them goes, with what is its own.
         drop(links);
+        adopted
     }
 
     /// Whether this process owns what is here, or can from now on.
@@ -139,13 +146,10 @@ impl Home {
     pub(crate) fn default_template(&'static self) -> Result<Arc<Link>, Error> {
         let mut default = lock(&self.default);
         if self.early && default.is_none() {
-            *default = hook::take_early().map(|socket| {
-                let link = Link::new(self, socket, None, None);
-                if self.owner.has_changed() {
-                    link.adopt();
-                }
-                link
-            });
+            *default = hook::take_early().map(|socket| Link::new(self, socket, None, None));
+            if let Some(link) = default.as_ref().filter(|_| self.owner.has_changed()) {
+                link.adopt(&self.left)?;
+            }
         }
         if let Some(link) = default.as_ref().filter(|l| !l.is_gone()) {
             return Ok(Arc::clone(link));
@@ -214,10 +218,10 @@ impl Home {
         let mut hub = lock(&self.hub);
         match &*hub {
             // A fork has the memory of the thread, but not the thread.
-            Some((pid, hub)) if *pid == own_pid() => Ok(Arc::clone(hub)),
+            Some((mark, hub)) if mark.is_here() => Ok(Arc::clone(hub)),
             _ => {
                 let new = Hub::start().map_err(Error::system("starting the hub thread"))?;
-                *hub = Some((own_pid(), Arc::clone(&new)));
+                *hub = Some((Birthmark::new(), Arc::clone(&new)));
                 Ok(new)
             }
         }

@@ -21,6 +21,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::signal::SigSet;
 
 use crate::sys::timer::Timer;
+use crate::sys::turns::{self, Turn};
 
 const EVENTS: usize = 64;
 /// The timer's key; no socket has it.
@@ -101,6 +102,7 @@ impl Hub {
                 }
             }
         };
+        turns::respect();
         thread::Builder::new().name("offshoot-hub".to_owned()).spawn(run)?;
         Ok(hub)
     }
@@ -109,6 +111,8 @@ impl Hub {
         let mut events = [EpollEvent::empty(); EVENTS];
         // An interrupted wait is an empty one.
         let count = self.epoll.wait(&mut events, EpollTimeout::NONE).unwrap_or(0);
+        // A fork of the program that goes on has none of what this holds meanwhile.
+        let _turn = Turn::begin();
         for event in &events[..count] {
             if event.data() == TIMER {
                 self.ring();

@@ -26,6 +26,7 @@
 //! in `tests/model` runs this file under many interleavings.
 
 use std::collections::VecDeque;
+use std::sync::TryLockError;
 
 use crate::sync::{Arc, Condvar, Instant, Mutex, MutexGuard};
 
@@ -200,11 +201,16 @@ impl Lead {
     }
 
     /// Forgets who led and who waited: they were threads of another process, of
-    /// which this one is a fork.
-    pub(crate) fn reset(&self) {
-        let mut turn = lock(&self.turn);
+    /// which this one is a fork. Not if one of them has the lock.
+    pub(crate) fn try_reset(&self) -> Option<()> {
+        let mut turn = match self.turn.try_lock() {
+            Ok(turn) => turn,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
         turn.leading = false;
         turn.followers.clear();
+        Some(())
     }
 }
 

@@ -126,6 +126,7 @@ mod hook;
 mod hub;
 mod launch;
 mod lead;
+mod left;
 mod link;
 mod make;
 mod owner;

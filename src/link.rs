@@ -84,6 +84,12 @@ impl Link {
         self.slots.lock().unwrap_or_else(|e| e.into_inner())
     }
 
+    /// As when a thread uses it.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> impl Sized + '_ {
+        self.slots()
+    }
+
     /// An error unless this process may use the link; see `home.rs`.
     pub(crate) fn check_owner(&self) -> Result<(), Error> {
         self.home.claim_patiently()

@@ -12,6 +12,7 @@ use nix::sys::socket::{Shutdown, shutdown};
 use super::Link;
 use crate::error::Error;
 use crate::hub::{Interest, Watched};
+use crate::left::Left;
 use crate::slot::{Loss, Slot};
 use crate::sys::fdpass;
 use crate::wire::{self, MAX_REPLY, Malformed, Reply};
@@ -131,13 +132,15 @@ impl Link {
     }
 
     /// Takes the link over from the process that this one was forked from.
-    pub(crate) fn adopt(&self) {
-        self.lead.reset();
+    pub(crate) fn adopt(&self, left: &Left) -> Result<(), Error> {
+        drop(left.lock(&self.slots)?);
+        left.wait_for(|| self.lead.try_reset())?;
         // That one's hub had a thread, which is not here.
         self.watched.store(false, Ordering::Release);
         self.hub_key.store(0, Ordering::Release);
         self.armed.store(false, Ordering::Release);
         self.pass_streams();
+        Ok(())
     }
 }
 

@@ -21,8 +21,10 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use super::core::Core;
+use crate::error::Error;
 use crate::hub::Timed;
 use crate::lead::Seat;
+use crate::left::Left;
 use crate::rpc::pooled::Conn;
 
 /// For so long nobody may read, before the hub does: a thread that takes results is back
@@ -99,8 +101,10 @@ impl Attendance {
     }
 
     /// Forgets threads of another process, of which this one is a fork.
-    pub(super) fn reset(&self) {
-        self.change(|state| *state = State::default());
+    pub(super) fn take_over(&self, left: &Left) -> Result<(), Error> {
+        *left.lock(&self.state)? = State::default();
+        self.any.store(false, Ordering::Release);
+        Ok(())
     }
 }
 

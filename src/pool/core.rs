@@ -18,6 +18,7 @@ use super::stats::Stats;
 use crate::error::{Error, Fault};
 use crate::home::Home;
 use crate::hub;
+use crate::left::Left;
 use crate::process::Process;
 use crate::rpc::pooled::{self, Launcher, OnEvent};
 use crate::sys::forked::Birthmark;
@@ -25,11 +26,12 @@ use crate::sys::forked::Birthmark;
 pub(super) struct Core {
     pub(super) home: &'static Home,
     pub(super) mark: Birthmark,
+    pub(super) left: Left,
     pub(super) plan: Plan,
     pub(super) me: Weak<Core>,
     pub(super) begun: Instant,
     pub(super) attendance: Arc<Attendance>,
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
 }
 
 /// How a worker is made, and what is done for all of them.
@@ -61,6 +63,7 @@ impl Core {
         Arc::new_cyclic(|me| Core {
             home,
             mark: Birthmark::new(),
+            left: Left::default(),
             plan,
             me: me.clone(),
             begun: Instant::now(),

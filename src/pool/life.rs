@@ -1,5 +1,6 @@
 //! How a pool begins anew, and how it ends.
 
+use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -12,41 +13,9 @@ use crate::hub::Timed;
 use crate::lead::Seat;
 use crate::process::Process;
 use crate::rpc::pooled::{Conn, Inside, quietly};
+use crate::sys::turns::{self, Turn};
 
 impl Core {
-    /// An error unless this process may use the pool.
-    pub(super) fn check(&self) -> Result<(), Error> {
-        if self.mark.is_here() { Ok(()) } else { self.take_over() }
-    }
-
-    /// The same; and unless this thread would wait for itself.
-    pub(super) fn check_to_wait(&self) -> Result<(), Error> {
-        self.check()?;
-        if self.cannot_wait() { Err(Fault::WouldDeadlock.into()) } else { Ok(()) }
-    }
-
-    /// Takes the pool over from the process that this one was forked from, if that has
-    /// ended.
-    fn take_over(&self) -> Result<(), Error> {
-        self.home.claim_patiently()?;
-        let conns: Vec<_> = {
-            let mut state = self.lock();
-            state.armed = None;
-            state.room.forget_threads();
-            let to_rebuild = state.unmade.iter().filter(|member| member.id().is_none()).count();
-            let left = state.owed_spares + to_rebuild;
-            state.scheduler.spares_to_come(left);
-            self.attendance.reset();
-            state.everybody().filter_map(|m| m.conn().map(Arc::clone)).collect()
-        };
-        for conn in conns {
-            conn.check()?;
-        }
-        self.mark.renew();
-        self.carry_out(self.lock(), Instant::now());
-        Ok(())
-    }
-
     /// Has the hub call at that time.
     pub(super) fn arm(&self, time: Instant) {
         let armed = self.home.hub().map(|hub| hub.at(time, self.me.clone()));
@@ -141,32 +110,48 @@ impl Core {
             return true;
         }
         drop(state);
-        let core = self.me.upgrade().expect("it is borrowed");
-        let thread = thread::Builder::new().name("offshoot-template".to_owned());
-        if thread.spawn(move || core.rebuild()).is_ok() {
-            return true;
+        let begun = self.begin_rebuild();
+        if begun.is_err() {
+            let mut state = self.lock();
+            state.rebuilding = false;
+            state.unmade.retain(|m| !Arc::ptr_eq(m, member));
         }
-        let mut state = self.lock();
-        state.rebuilding = false;
-        state.unmade.retain(|m| !Arc::ptr_eq(m, member));
-        false
+        begun.is_ok()
+    }
+
+    /// Makes the template again, by a thread of its own.
+    pub(super) fn begin_rebuild(&self) -> io::Result<()> {
+        let core = self.me.upgrade().expect("it is borrowed");
+        turns::respect();
+        let thread = thread::Builder::new().name("offshoot-template".to_owned());
+        thread.spawn(move || core.rebuild()).map(drop)
     }
 
     fn rebuild(&self) {
+        let turn = Turn::begin();
         let old = Arc::clone(&self.lock().template);
-        let made = match old.rebuilt() {
+        let rebuilt = old.rebuilt();
+        // Setup functions may take long, and a fork of the program does not wait for that.
+        drop(turn);
+        let made = match rebuilt {
             Some(made) => made.and_then(|new| new.settle_now().map(|()| new)),
             None => Err(Kind::TemplateGone(
                 "it was a snapshot, or came by a descriptor, so it cannot be made again",
             )
             .into()),
         };
+        let _turn = Turn::begin();
+        self.rebuilt(made.map(|new| (old, new)));
+    }
+
+    /// Another template is there, in the place of the old one; or cannot be.
+    pub(super) fn rebuilt(&self, made: Result<(Arc<Process>, Process), Error>) {
         let now = Instant::now();
         let mut state = self.lock();
         state.rebuilding = false;
         let unmade = std::mem::take(&mut state.unmade);
         let failed = match made {
-            Ok(new) => {
+            Ok((old, new)) => {
                 // It may have been reloaded in between.
                 if Arc::ptr_eq(&state.template, &old) {
                     state.template = Arc::new(new);

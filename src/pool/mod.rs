@@ -22,6 +22,7 @@ mod member;
 mod ncpu;
 mod observe;
 mod outcome;
+mod owner;
 mod request;
 mod room;
 mod scheduler;

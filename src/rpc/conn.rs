@@ -21,6 +21,7 @@ use crate::exited::Exited;
 use crate::home::{self, Home};
 use crate::hub::Interest;
 use crate::lead::Lead;
+use crate::left::Left;
 use crate::sys::forked::Birthmark;
 use crate::sys::ring::Ring;
 
@@ -56,6 +57,7 @@ const ANSWERS_WITHIN: Duration = Duration::from_micros(60);
 pub(crate) struct Conn {
     home: &'static Home,
     mark: Birthmark,
+    left: Left,
     pub(crate) child: Child,
     style: Style,
     max_open: usize,
@@ -134,6 +136,7 @@ impl Conn {
         let conn = Arc::new_cyclic(|me| Conn {
             home,
             mark: Birthmark::new(),
+            left: Left::default(),
             child,
             style,
             max_open: limits.max_open,

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::codec::{Body, CodecError};
 use super::logs::Logs;
 use crate::error::{Error, Fault};
+use crate::left::Left;
 
 pub(crate) type OnError = Box<dyn FnMut(Error) + Send>;
 pub(crate) type OnDestroy = Box<dyn FnOnce() + Send>;
@@ -95,6 +96,11 @@ impl Handlers {
         let overseer = self.overseer.as_deref();
         tell(overseer.ok_or(Fault::Protocol("a frame that is for a pool"))?);
         Ok(())
+    }
+
+    /// An error if a thread of the process that this one was forked from has it locked.
+    pub(super) fn take_over(&self, left: &Left) -> Result<(), Error> {
+        left.lock(&self.set).map(drop)
     }
 
     /// From now on events go there.

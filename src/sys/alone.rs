@@ -21,7 +21,7 @@ static KEPT: [Kept; 4] =
     [const { Kept { number: AtomicI32::new(-1), inode: AtomicU64::new(0) } }; 4];
 
 unsafe extern "C" {
-    fn pthread_atfork(
+    pub(super) fn pthread_atfork(
         prepare: Option<unsafe extern "C" fn()>,
         parent: Option<unsafe extern "C" fn()>,
         child: Option<unsafe extern "C" fn()>,

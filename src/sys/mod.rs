@@ -33,4 +33,5 @@ pub(crate) mod signal;
 pub(crate) mod stack;
 pub(crate) mod timer;
 pub(crate) mod title;
+pub(crate) mod turns;
 pub(crate) mod wait;

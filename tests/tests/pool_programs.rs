@@ -22,14 +22,33 @@ fn a_map_that_was_begun_before_the_fork_has_an_error_for_each_item_there() {
     play("maps", "each has an error");
 }
 
-#[test]
-fn a_daemon_takes_its_pool_along() {
-    within(DEADLINE, || {
-        let mut program = Program::play(PROGRAM, &["daemon"]);
+fn becomes_daemon(scene: &'static str) {
+    within(DEADLINE, move || {
+        let mut program = Program::play(PROGRAM, &[scene]);
         program.expect("the daemon is done");
         assert!(program.wait().success());
         program.nobody_left(AT_ONCE);
     });
+}
+
+#[test]
+fn a_daemon_takes_its_pool_along() {
+    becomes_daemon("daemon");
+}
+
+#[test]
+fn a_daemon_takes_its_pool_along_while_the_background_thread_is_at_work() {
+    becomes_daemon("daemon of a thread at work");
+}
+
+#[test]
+fn a_daemon_makes_the_template_that_a_thread_of_its_parent_was_making() {
+    becomes_daemon("daemon of a template that is made");
+}
+
+#[test]
+fn a_daemon_is_told_of_a_pool_that_is_in_use_for_ever_and_does_not_hang() {
+    becomes_daemon("daemon of a thread that hangs");
 }
 
 #[test]

@@ -15,6 +15,8 @@ use std::time::Duration;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::lock;
+use crate::error::Error;
+use crate::left::Left;
 
 /// Where there is no descriptor for a bell, he looks for himself as often as this.
 pub(super) const LOOKS_EVERY: Duration = Duration::from_millis(10);
@@ -33,6 +35,11 @@ pub(super) struct Listens<'a> {
 }
 
 impl Bell {
+    /// An error if a thread of the process that this one was forked from has it locked.
+    pub(super) fn take_over(&self, left: &Left) -> Result<(), Error> {
+        left.lock(&self.listening).map(drop)
+    }
+
     pub(super) fn listen(&self) -> Listens<'_> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let event = EventFd::from_flags(flags).ok().map(Arc::new);

@@ -25,13 +25,20 @@ impl Conn {
 
     /// Takes the connection over from the process that this one was forked from, which
     /// has ended: what was waited for there was by threads that are not here, and what
-    /// its hub was asked for, nobody does.
+    /// its hub was asked for, nobody does. Not if one of them was in the midst of it.
     fn take_over(&self) -> Result<(), Error> {
-        let mut interest = lock(&self.interest);
+        let mut interest = self.left.lock(&self.interest)?;
         if self.mark.is_here() {
             return Ok(());
         }
-        self.lead.reset();
+        // Who reads has it all the time, and may have half a frame.
+        drop(self.left.lock(&self.reader)?);
+        drop(self.left.lock(&self.state)?);
+        drop(self.left.lock(&self.exit)?);
+        drop(self.left.lock(&self.kept)?);
+        self.handlers.take_over(&self.left)?;
+        self.bell.take_over(&self.left)?;
+        self.left.wait_for(|| self.lead.try_reset())?;
         self.reads(READS);
         self.hub_key.store(0, Ordering::Release);
         let watched = self.watched.swap(false, Ordering::AcqRel);

@@ -72,6 +72,7 @@ impl Conn {
     ) -> MutexGuard<'a, State> {
         state.writing = true;
         drop(state);
+        // Nothing tells when the kernel has memory, or room for descriptors, again.
         std::thread::sleep(pause);
         let mut state = self.state();
         state.writing = false;

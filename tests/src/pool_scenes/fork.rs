@@ -3,18 +3,29 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use futures_core::Stream;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, setsid};
-use offshoot::{Error, Pool};
+use offshoot::testing::kill_template;
+use offshoot::{Args, Error, Pool};
 use offshoot_tests::DEADLINE;
 use offshoot_tests::block_on::block_on;
 use offshoot_tests::program::Watched;
+use offshoot_tests::turnstile::{self, Turnstile};
 
 use super::{Scene, nap};
 
-pub(super) const SCENES: &[Scene] = &[("both", both), ("daemon", daemon), ("maps", maps)];
+pub(super) const SCENES: &[Scene] = &[
+    ("both", both),
+    ("daemon", daemon),
+    ("daemon of a thread at work", daemon_of_a_thread_at_work),
+    ("daemon of a thread that hangs", daemon_of_a_thread_that_hangs),
+    ("daemon of a template that is made", daemon_of_a_template_that_is_made),
+    ("maps", maps),
+];
 
 /// Runs `here` in a fork of this process.
 #[allow(unsafe_code)]
@@ -78,24 +89,13 @@ fn both() {
     println!("both");
 }
 
-/// The daemon goes on with the pool, and what was called before.
-fn daemon() {
-    let pool = Pool::builder(nap).max(2).load(1).idle(1).spares(1).build().unwrap();
-    let first = pool.call(0).wait().unwrap();
+/// Goes on in a fork, once this process has ended.
+fn become_daemon(here: impl FnOnce()) -> ! {
     let before = Watched::new(std::process::id());
-    // These run, and wait, while the program that was started ends.
-    let calls = [50, 50, 50].map(|millis| pool.call(millis));
     in_fork(|| {
         setsid().expect("we lead no group");
         assert!(before.gone_within(DEADLINE));
-        let own = [1, 1].map(|millis| pool.call(millis));
-        for call in calls.into_iter().chain(own) {
-            call.wait().unwrap();
-        }
-        assert!(pool.pids().contains(&first));
-        let mapped: Result<Vec<u32>, Error> = pool.map(vec![1; 20]).collect();
-        assert_eq!(mapped.unwrap().len(), 20);
-        assert_eq!(pool.finish().unwrap().failed.total(), 0);
+        here();
         println!("the daemon is done");
     });
     // As daemon(3) does: without a look at what this process thinks it owns.
@@ -104,6 +104,111 @@ fn daemon() {
     unsafe {
         libc::_exit(0)
     }
+}
+
+/// The daemon goes on with the pool, and what was called before.
+fn daemon() {
+    let pool = Pool::builder(nap).max(2).load(1).idle(1).spares(1).build().unwrap();
+    let first = pool.call(0).wait().unwrap();
+    // These run, and wait, while the program that was started ends.
+    let calls = [50, 50, 50].map(|millis| pool.call(millis));
+    become_daemon(|| {
+        let own = [1, 1].map(|millis| pool.call(millis));
+        for call in calls.into_iter().chain(own) {
+            call.wait().unwrap();
+        }
+        assert!(pool.pids().contains(&first));
+        let mapped: Result<Vec<u32>, Error> = pool.map(vec![1; 20]).collect();
+        assert_eq!(mapped.unwrap().len(), 20);
+        assert_eq!(pool.finish().unwrap().failed.total(), 0);
+    })
+}
+
+/// A pool, one callback of which the background thread is in.
+fn with_callback(callback: impl FnOnce() + Send + 'static) -> Pool<u64, u32> {
+    let pool = Pool::builder(nap).max(1).idle(1).build().unwrap();
+    let (inside, is_inside) = channel();
+    pool.call_then(0, move |told| {
+        told.unwrap();
+        inside.send(()).unwrap();
+        callback();
+    });
+    is_inside.recv().unwrap();
+    pool
+}
+
+fn a_new_one_works() {
+    let pool = Pool::builder(nap).max(1).build().unwrap();
+    pool.call(0).wait().unwrap();
+    assert_eq!(pool.finish().unwrap().done, 1);
+}
+
+/// The background thread is in the midst of something when the program forks: that waits for
+/// it, and the daemon has the pool.
+fn daemon_of_a_thread_at_work() {
+    static FORKS: AtomicBool = AtomicBool::new(false);
+    unsafe extern "C" fn notes() {
+        FORKS.store(true, Ordering::Release);
+    }
+    let pool = with_callback(|| {
+        while !FORKS.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        // Work, which takes longer than a fork.
+        std::thread::sleep(Duration::from_millis(20));
+    });
+    // Those that were registered last run first.
+    // SAFETY: it stores a number.
+    #[allow(unsafe_code)]
+    let registered = unsafe { libc::pthread_atfork(Some(notes), None, None) };
+    assert_eq!(registered, 0);
+    become_daemon(|| {
+        pool.call(1).wait().unwrap();
+        assert_eq!(pool.finish().unwrap().died, 0);
+    })
+}
+
+/// The same, but it is not done in time: nobody can have that pool any more, and nobody hangs.
+fn daemon_of_a_thread_that_hangs() {
+    let pool = with_callback(|| {
+        loop {
+            std::thread::park();
+        }
+    });
+    become_daemon(|| {
+        theirs(pool.call(1).wait());
+        theirs(pool.map([0]).next().unwrap());
+        assert!(pool.pids().is_empty());
+        theirs(pool.finish());
+        theirs(pool.kill());
+        drop(pool);
+        a_new_one_works();
+    })
+}
+
+#[offshoot::setup]
+fn held_up(_: Args) {
+    turnstile::enter(offshoot::run_args()).pass(0);
+}
+
+/// A template has died, and a thread that is not in the daemon makes another one.
+fn daemon_of_a_template_that_is_made() {
+    let turnstile = Turnstile::new();
+    turnstile.let_through(1);
+    let template = turnstile.template().setup(held_up, [""; 0]);
+    let pool = Pool::builder(nap).template(template).max(1).build().unwrap();
+    turnstile.next();
+    kill_template(&pool).unwrap();
+    let call = pool.call(0);
+    turnstile.next();
+    become_daemon(|| {
+        let own = pool.call(0);
+        turnstile.next();
+        turnstile.open();
+        assert_eq!(call.wait().unwrap(), own.wait().unwrap());
+        let stats = pool.finish().unwrap();
+        assert_eq!((stats.templates, stats.failed.total()), (1, 0));
+    })
 }
 
 fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
