@@ -1,5 +1,9 @@
 //! Taking over, from within.
 
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::AtomicU64;
+
 use super::*;
 use crate::sys::fdpass;
 
@@ -45,4 +49,38 @@ fn nobody_takes_over_what_a_thread_that_is_not_here_has_locked() {
     refused_while(home, lock(&home.hub));
     refused_while(home, lock(&home.links));
     refused_while(home, link.held());
+}
+
+/// What epoll does not take: a file.
+struct Unwatchable(File, AtomicU64);
+
+impl Watched for Unwatchable {
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    fn hub_key(&self) -> &AtomicU64 {
+        &self.1
+    }
+
+    fn hub_event(self: Arc<Unwatchable>) {
+        unreachable!("it is not watched");
+    }
+}
+
+#[test]
+fn what_cannot_be_watched_is_an_error_and_others_can() {
+    let home = Home::new(None).unwrap();
+    let file = tempfile::tempfile().unwrap();
+    let odd = Arc::new(Unwatchable(file, AtomicU64::new(0)));
+    let watched: Arc<dyn Watched> = Arc::clone(&odd) as _;
+    for _ in 0..2 {
+        let error = home.hub_add(&watched).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EPERM), "{error}");
+        assert!(error.to_string().contains("watching a socket"), "{error}");
+        assert_eq!(odd.hub_key().load(Ordering::Acquire), 0);
+    }
+    let link = link(home);
+    link.watch().unwrap();
+    assert_ne!(link.hub_key().load(Ordering::Acquire), 0);
 }

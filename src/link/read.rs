@@ -15,6 +15,7 @@ use crate::hub::{Interest, Watched};
 use crate::left::Left;
 use crate::slot::{Loss, Slot};
 use crate::sys::fdpass;
+use crate::sys::turns::{self, Turn};
 use crate::wire::{self, MAX_REPLY, Malformed, Reply};
 
 impl Link {
@@ -23,13 +24,14 @@ impl Link {
         if self.armed.swap(false, Ordering::AcqRel) {
             self.home.hub_set(self, Interest::default());
         }
-        if let Some(deadline) = deadline {
-            let left = deadline.saturating_duration_since(Instant::now());
-            // Rounded up: a poll of 0 ms would spin through the last millisecond.
-            let left = PollTimeout::try_from(left + Duration::from_micros(999))
-                .unwrap_or(PollTimeout::MAX);
+        if deadline.is_some() || Turn::is_here() {
+            let left = deadline.map_or(PollTimeout::NONE, |deadline| {
+                let left = deadline.saturating_duration_since(Instant::now());
+                // Rounded up: a poll of 0 ms would spin through the last millisecond.
+                PollTimeout::try_from(left + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX)
+            });
             let mut polled = [PollFd::new(self.socket(), PollFlags::POLLIN)];
-            if !matches!(poll(&mut polled, left), Ok(n) if n > 0) {
+            if !matches!(turns::asleep(|| poll(&mut polled, left)), Ok(n) if n > 0) {
                 return;
             }
         }

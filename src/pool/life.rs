@@ -128,19 +128,16 @@ impl Core {
     }
 
     fn rebuild(&self) {
-        let turn = Turn::begin();
+        // But for the wait for its setup functions.
+        let _turn = Turn::begin();
         let old = Arc::clone(&self.lock().template);
-        let rebuilt = old.rebuilt();
-        // Setup functions may take long, and a fork of the program does not wait for that.
-        drop(turn);
-        let made = match rebuilt {
+        let made = match old.rebuilt() {
             Some(made) => made.and_then(|new| new.settle_now().map(|()| new)),
             None => Err(Kind::TemplateGone(
                 "it was a snapshot, or came by a descriptor, so it cannot be made again",
             )
             .into()),
         };
-        let _turn = Turn::begin();
         self.rebuilt(made.map(|new| (old, new)));
     }
 

@@ -13,16 +13,18 @@ use std::time::{Duration, Instant};
 use super::alone::pthread_atfork;
 
 /// A turn takes microseconds; longer only if the program's code runs in it, or others have
-/// the CPU.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// the CPU. (No test is to depend on how long these have it.)
+const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 2_000 } else { 250 });
+/// Nor does a fork take longer, of however much memory.
+const FORKS_WITHIN: Duration = Duration::from_secs(10);
 
-/// Turns that have been begun; and forks under way, each of which counts this much.
-static UNDER_WAY: AtomicU32 = AtomicU32::new(0);
-const FORK: u32 = 1 << 16;
+static GATE: Gate = Gate::new();
 
 thread_local! {
     /// This thread's turns: one, or one within another.
     static OWN: Cell<u32> = const { Cell::new(0) };
+    /// It forks, and has closed the gate.
+    static FORKS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// From now on forks wait for turns.
@@ -43,160 +45,160 @@ impl Turn {
     /// Waits for the end of a fork that is under way.
     pub(crate) fn begin() -> Turn {
         if OWN.replace(OWN.get() + 1) == 0 {
-            let start = Instant::now();
-            let mut now = UNDER_WAY.load(Ordering::Relaxed);
-            loop {
-                // Many threads may fork, one after another.
-                if now >= FORK && wait_while(now, start) {
-                    now = UNDER_WAY.load(Ordering::Relaxed);
-                    continue;
-                }
-                let begun = now.wrapping_add(1);
-                let (good, failed) = (Ordering::Acquire, Ordering::Relaxed);
-                match UNDER_WAY.compare_exchange_weak(now, begun, good, failed) {
-                    Ok(_) => break,
-                    Err(other) => now = other,
-                }
-            }
+            GATE.enter();
         }
         Turn(())
+    }
+
+    /// Whether this thread is at work.
+    pub(crate) fn is_here() -> bool {
+        OWN.get() > 0
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
         if OWN.replace(OWN.get() - 1) == 1 {
-            let before = UNDER_WAY.fetch_sub(1, Ordering::Release);
-            if before >= FORK {
-                wake();
-            }
+            GATE.leave();
         }
     }
 }
 
-/// Waits until the number is another; whether there is patience left.
-fn wait_while(number: u32, since: Instant) -> bool {
-    let left = PATIENCE.saturating_sub(since.elapsed());
-    if left.is_zero() {
-        return false;
+/// Whoever is at work waits for something, and holds nothing meanwhile.
+pub(crate) fn asleep<T>(wait: impl FnOnce() -> T) -> T {
+    let own = OWN.replace(0);
+    if own == 0 {
+        return wait();
     }
-    let left = libc::timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() };
-    let wait = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
-    // SAFETY: the number and the time live longer than the call, which only reads them.
-    unsafe {
-        libc::syscall(libc::SYS_futex, UNDER_WAY.as_ptr(), wait, number, ptr::from_ref(&left))
-    };
-    true
-}
-
-fn wake() {
-    let wake = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
-    // SAFETY: nothing is read or written; the number lives for ever.
-    unsafe { libc::syscall(libc::SYS_futex, UNDER_WAY.as_ptr(), wake, i32::MAX) };
+    GATE.leave();
+    let come = wait();
+    OWN.set(own);
+    GATE.enter();
+    come
 }
 
 unsafe extern "C" fn prepare() {
-    let mut now = UNDER_WAY.fetch_add(FORK, Ordering::Acquire) + FORK;
+    // In vain if it is this thread that has closed it, and a signal handler forks.
+    FORKS.set(GATE.close(PATIENCE));
     // Not for itself.
-    let own = OWN.get().min(1);
-    let start = Instant::now();
-    while now % FORK > own && wait_while(now, start) {
-        now = UNDER_WAY.load(Ordering::Acquire);
-    }
+    GATE.wait_for_turns(OWN.get().min(1));
 }
 
 unsafe extern "C" fn in_parent() {
-    UNDER_WAY.fetch_sub(FORK, Ordering::Release);
-    wake();
+    if FORKS.replace(false) {
+        GATE.open();
+    }
 }
 
 unsafe extern "C" fn in_child() {
     // The other threads are not here.
-    UNDER_WAY.store(OWN.get().min(1), Ordering::Relaxed);
+    FORKS.set(false);
+    GATE.turns.store(OWN.get().min(1), Ordering::Relaxed);
+    GATE.closed.store(OPEN, Ordering::Release);
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc::channel;
-    use std::thread;
+struct Gate {
+    /// A lock, of one fork or of one turn that begins: no turn begins during a fork, nor
+    /// while one waits for the turns that have begun.
+    closed: AtomicU32,
+    /// Under way.
+    turns: AtomicU32,
+    /// Turns that ever were.
+    begun: AtomicU32,
+    /// So many had been begun when a fork waited in vain: none waits for these again.
+    in_vain: AtomicU32,
+}
 
-    use nix::sys::wait::{WaitStatus, waitpid};
-    use nix::unistd::{ForkResult, fork};
+const OPEN: u32 = 0;
+const CLOSED: u32 = 1;
+/// The same, and somebody waits for it.
+const AWAITED: u32 = 2;
 
-    use super::*;
-
-    /// The exit status of a fork in which this is run.
-    fn in_fork(run: impl FnOnce() -> i32) -> i32 {
-        // SAFETY: what is run there looks at numbers, and takes no memory.
-        match unsafe { fork() }.expect("it can be forked") {
-            // SAFETY: it ends the process without a look at its memory. The alarm ends one
-            // that hangs.
-            ForkResult::Child => unsafe {
-                libc::alarm(30);
-                libc::_exit(run())
-            },
-            ForkResult::Parent { child } => match waitpid(child, None) {
-                Ok(WaitStatus::Exited(_, status)) => status,
-                other => panic!("{other:?}"),
-            },
+impl Gate {
+    const fn new() -> Gate {
+        Gate {
+            closed: AtomicU32::new(OPEN),
+            turns: AtomicU32::new(0),
+            begun: AtomicU32::new(0),
+            in_vain: AtomicU32::new(0),
         }
     }
 
-    fn is_forking() -> bool {
-        UNDER_WAY.load(Ordering::Acquire) >= FORK
+    fn enter(&self) {
+        let closed = self.close(FORKS_WITHIN);
+        self.turns.fetch_add(1, Ordering::SeqCst);
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        if closed {
+            self.open();
+        }
     }
 
-    #[test]
-    fn a_fork_waits_for_the_end_of_a_turn() {
-        static DONE: AtomicBool = AtomicBool::new(false);
-        respect();
-        let (begun, has_begun) = channel();
-        let worker = thread::spawn(move || {
-            let _turn = Turn::begin();
-            let _nested = Turn::begin();
-            begun.send(()).unwrap();
-            while !is_forking() {
-                thread::yield_now();
+    fn leave(&self) {
+        self.turns.fetch_sub(1, Ordering::SeqCst);
+        // Whoever waits for it has closed the gate before it looked.
+        if self.closed.load(Ordering::SeqCst) != OPEN {
+            wake(&self.turns);
+        }
+    }
+
+    /// Once nobody else has it closed; not if that takes longer.
+    fn close(&self, patience: Duration) -> bool {
+        let (good, failed) = (Ordering::SeqCst, Ordering::Relaxed);
+        if self.closed.compare_exchange(OPEN, CLOSED, good, failed).is_ok() {
+            return true;
+        }
+        let start = Instant::now();
+        while self.closed.swap(AWAITED, Ordering::SeqCst) != OPEN {
+            if !sleep_on(&self.closed, AWAITED, start, patience) {
+                return false;
             }
-            DONE.store(true, Ordering::Release);
-        });
-        has_begun.recv().unwrap();
-        assert_eq!(in_fork(|| DONE.load(Ordering::Acquire).into()), 1);
-        worker.join().unwrap();
-        // And all can begin again.
-        drop(Turn::begin());
+        }
+        true
     }
 
-    #[test]
-    fn a_fork_does_not_wait_for_ever_and_leaves_no_turn_behind() {
-        respect();
-        let (begun, has_begun) = channel();
-        let (end, ended) = channel::<()>();
-        let worker = thread::spawn(move || {
-            let _turn = Turn::begin();
-            begun.send(()).unwrap();
-            let _ = ended.recv();
-        });
-        has_begun.recv().unwrap();
-        let turns = in_fork(|| {
-            drop(Turn::begin());
-            UNDER_WAY.load(Ordering::Acquire) as i32
-        });
-        assert_eq!(turns, 0);
-        drop(end);
-        worker.join().unwrap();
+    fn open(&self) {
+        if self.closed.swap(OPEN, Ordering::SeqCst) == AWAITED {
+            wake(&self.closed);
+        }
     }
 
-    #[test]
-    fn whoever_forks_in_its_turn_has_it_in_both_processes() {
-        respect();
-        let turn = Turn::begin();
-        let turns = in_fork(|| {
-            let now = UNDER_WAY.load(Ordering::Acquire);
-            drop(Turn::begin());
-            (now * 10 + UNDER_WAY.load(Ordering::Acquire)) as i32
-        });
-        assert_eq!(turns, 11);
-        drop(turn);
+    /// By whoever has closed it. Whether there are none left but its own.
+    fn wait_for_turns(&self, own: u32) -> bool {
+        let start = Instant::now();
+        loop {
+            let turns = self.turns.load(Ordering::SeqCst);
+            if turns <= own {
+                return true;
+            }
+            let begun = self.begun.load(Ordering::Relaxed);
+            if self.in_vain.load(Ordering::Relaxed) == begun {
+                return false;
+            }
+            if !sleep_on(&self.turns, turns, start, PATIENCE) {
+                self.in_vain.store(begun, Ordering::Relaxed);
+            }
+        }
     }
 }
+
+/// Sleeps until the number is another, or for no reason; whether there is patience left.
+fn sleep_on(number: &AtomicU32, known: u32, since: Instant, patience: Duration) -> bool {
+    let left = patience.saturating_sub(since.elapsed());
+    let left = libc::timespec {
+        tv_sec: left.as_secs() as libc::time_t,
+        tv_nsec: left.subsec_nanos().into(),
+    };
+    let wait = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: the number and the time live longer than the call, which only reads them.
+    unsafe { libc::syscall(libc::SYS_futex, number.as_ptr(), wait, known, ptr::from_ref(&left)) };
+    since.elapsed() < patience
+}
+
+fn wake(number: &AtomicU32) {
+    let wake = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: nothing is read or written; the number lives longer than the call.
+    unsafe { libc::syscall(libc::SYS_futex, number.as_ptr(), wake, i32::MAX) };
+}
+
+#[cfg(test)]
+mod tests;
