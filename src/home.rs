@@ -107,6 +107,12 @@ impl Home {
     /// The first thread that finds itself in the owner forgets what threads of the old one were
     /// about; any other waits for that here, though the owner is told already by its pid.
     fn take_over(&self) -> Result<(), Error> {
+        let taken = self.try_to_take_over();
+        // Another thread may have done so meanwhile, and have a lock for long, for its own ends.
+        if self.mark.is_here() { Ok(()) } else { taken }
+    }
+
+    fn try_to_take_over(&self) -> Result<(), Error> {
         drop(self.left.lock(&self.default)?);
         drop(self.left.lock(&self.parked)?);
         drop(self.left.lock(&self.hub)?);

@@ -6,11 +6,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::process::Termination;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::child::Child;
 use crate::entry::{self, Entry, Setup, SetupResult};
 use crate::error::{Error, Kind};
+use crate::link::Link;
 use crate::make::{Base, Inner, with_room};
 use crate::privilege;
 use crate::queue::Queue;
@@ -223,10 +224,18 @@ impl Process {
 
     /// Makes it now, if that is worth it, and waits for its setup functions.
     pub(crate) fn settle_now(&self) -> Result<(), Error> {
+        self.settle_telling(|_| {})
+    }
+
+    /// The same; `tell` is called when there is a process, before its setup functions have run.
+    pub(crate) fn settle_telling(&self, tell: impl FnOnce(&Arc<Link>)) -> Result<(), Error> {
         let mut inner = self.lock();
         inner.queue.check()?;
         if inner.is_worth_settling() {
             inner.settle()?;
+        }
+        if let Base::Template(tether) = &inner.base {
+            tell(tether.link());
         }
         inner.wait_ready()
     }

@@ -87,7 +87,7 @@ impl Link {
             std::mem::take(&mut slots.open)
         };
         // A peer that does not keep to the protocol is let go, not listened to.
-        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
+        self.abandon();
         for slot in lost.values() {
             slot.lose(loss);
             // If that cannot be done, they have been told.
@@ -131,6 +131,11 @@ impl Link {
                 self.home.hub_set(self, Interest { read: true, write: false });
             }
         });
+    }
+
+    /// Ends the template, and all that was forked from it. By whoever has no handle of it.
+    pub(crate) fn abandon(&self) {
+        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
     }
 
     /// Takes the link over from the process that this one was forked from.

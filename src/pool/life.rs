@@ -1,7 +1,7 @@
 //! How a pool begins anew, and how it ends.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Instant;
 
@@ -121,36 +121,50 @@ impl Core {
 
     /// Makes the template again, by a thread of its own.
     pub(super) fn begin_rebuild(&self) -> io::Result<()> {
-        let core = self.me.upgrade().expect("it is borrowed");
+        let core = self.me.clone();
         turns::respect();
         let thread = thread::Builder::new().name("offshoot-template".to_owned());
-        thread.spawn(move || core.rebuild()).map(drop)
+        thread.spawn(move || Core::rebuild(&core)).map(drop)
     }
 
-    fn rebuild(&self) {
-        // But for the wait for its setup functions.
+    /// While it waits for setup functions, a fork of the program may go on without this thread:
+    /// so it keeps nothing then that a daemon would have to let go, but the new template.
+    fn rebuild(core: &Weak<Core>) {
         let _turn = Turn::begin();
-        let old = Arc::clone(&self.lock().template);
-        let made = match old.rebuilt() {
-            Some(made) => made.and_then(|new| new.settle_now().map(|()| new)),
+        let Some(old) = core.upgrade().map(|core| Arc::clone(&core.lock().template)) else {
+            return;
+        };
+        let (again, old) = (old.rebuilt(), Arc::downgrade(&old));
+        let made = match again {
+            Some(made) => made.and_then(|new| {
+                new.settle_telling(|link| {
+                    if let Some(core) = core.upgrade() {
+                        core.lock().making = Some(Arc::downgrade(link));
+                    }
+                })
+                .map(|()| new)
+            }),
             None => Err(Kind::TemplateGone(
                 "it was a snapshot, or came by a descriptor, so it cannot be made again",
             )
             .into()),
         };
-        self.rebuilt(made.map(|new| (old, new)));
+        if let Some(core) = core.upgrade() {
+            core.rebuilt(made.map(|new| (old, new)));
+        }
     }
 
     /// Another template is there, in the place of the old one; or cannot be.
-    pub(super) fn rebuilt(&self, made: Result<(Arc<Process>, Process), Error>) {
+    pub(super) fn rebuilt(&self, made: Result<(Weak<Process>, Process), Error>) {
         let now = Instant::now();
         let mut state = self.lock();
         state.rebuilding = false;
+        state.making = None;
         let unmade = std::mem::take(&mut state.unmade);
         let failed = match made {
             Ok((old, new)) => {
                 // It may have been reloaded in between.
-                if Arc::ptr_eq(&state.template, &old) {
+                if Weak::ptr_eq(&Arc::downgrade(&state.template), &old) {
                     state.template = Arc::new(new);
                     state.stats.templates += 1;
                 }

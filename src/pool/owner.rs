@@ -42,6 +42,10 @@ impl Core {
         state.scheduler.spares_to_come(left);
         self.mark.renew();
         let rebuilds = state.rebuilding;
+        // Nobody would let it go.
+        if let Some(half_made) = state.making.take().and_then(|link| link.upgrade()) {
+            half_made.abandon();
+        }
         self.carry_out(state, Instant::now());
         // Whoever was about it is not here.
         if rebuilds && let Err(error) = self.begin_rebuild() {

@@ -1,6 +1,6 @@
 //! What a pool knows, under its one lock.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use super::scheduler::{Action, Counts, Scheduler, WorkerId};
 use super::stats::Stats;
 use crate::error::{Fault, is_shortage};
 use crate::lead::Seat;
+use crate::link::Link;
 use crate::process::Process;
 use crate::room::Line;
 use crate::rpc::pooled::OnDestroy;
@@ -22,6 +23,8 @@ pub(super) struct State {
     pub(super) template: Arc<Process>,
     /// It is being made again; workers and spares that wait for that.
     pub(super) rebuilding: bool,
+    /// The new one, whose setup functions run.
+    pub(super) making: Option<Weak<Link>>,
     pub(super) unmade: Vec<Arc<Member>>,
     /// By the index of their ids.
     pub(super) members: Vec<Option<Arc<Member>>>,
@@ -94,6 +97,7 @@ impl State {
             scheduler,
             template: Arc::new(template),
             rebuilding: false,
+            making: None,
             unmade: Vec::new(),
             members: Vec::new(),
             backlogs: Vec::new(),

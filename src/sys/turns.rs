@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use super::alone::pthread_atfork;
 
-/// A turn takes microseconds; longer only if the program's code runs in it, or others have
-/// the CPU. (No test is to depend on how long these have it.)
+/// Of either for the other. A turn takes microseconds; longer only if the program's code runs
+/// in it, or others have the CPU. A fork takes milliseconds; longer only if what another
+/// library does before it takes long, or has to wait for a turn. (No test is to depend on
+/// how long others have the CPU.)
 const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 2_000 } else { 250 });
-/// Nor does a fork take longer, of however much memory.
-const FORKS_WITHIN: Duration = Duration::from_secs(10);
 
 static GATE: Gate = Gate::new();
 
@@ -79,7 +79,7 @@ pub(crate) fn asleep<T>(wait: impl FnOnce() -> T) -> T {
 
 unsafe extern "C" fn prepare() {
     // In vain if it is this thread that has closed it, and a signal handler forks.
-    FORKS.set(GATE.close(PATIENCE));
+    FORKS.set(GATE.close());
     // Not for itself.
     GATE.wait_for_turns(OWN.get().min(1));
 }
@@ -94,6 +94,7 @@ unsafe extern "C" fn in_child() {
     // The other threads are not here.
     FORKS.set(false);
     GATE.turns.store(OWN.get().min(1), Ordering::Relaxed);
+    GATE.long.store(0, Ordering::Relaxed);
     GATE.closed.store(OPEN, Ordering::Release);
 }
 
@@ -103,10 +104,8 @@ struct Gate {
     closed: AtomicU32,
     /// Under way.
     turns: AtomicU32,
-    /// Turns that ever were.
-    begun: AtomicU32,
-    /// So many had been begun when a fork waited in vain: none waits for these again.
-    in_vain: AtomicU32,
+    /// Of these, for so many a fork has waited in vain: none waits for them again.
+    long: AtomicU32,
 }
 
 const OPEN: u32 = 0;
@@ -116,25 +115,22 @@ const AWAITED: u32 = 2;
 
 impl Gate {
     const fn new() -> Gate {
-        Gate {
-            closed: AtomicU32::new(OPEN),
-            turns: AtomicU32::new(0),
-            begun: AtomicU32::new(0),
-            in_vain: AtomicU32::new(0),
-        }
+        Gate { closed: AtomicU32::new(OPEN), turns: AtomicU32::new(0), long: AtomicU32::new(0) }
     }
 
     fn enter(&self) {
-        let closed = self.close(FORKS_WITHIN);
+        let closed = self.close();
         self.turns.fetch_add(1, Ordering::SeqCst);
-        self.begun.fetch_add(1, Ordering::Relaxed);
         if closed {
             self.open();
         }
     }
 
     fn leave(&self) {
-        self.turns.fetch_sub(1, Ordering::SeqCst);
+        let left = self.turns.fetch_sub(1, Ordering::SeqCst) - 1;
+        if self.long.load(Ordering::Relaxed) > left {
+            self.long.fetch_min(left, Ordering::Relaxed);
+        }
         // Whoever waits for it has closed the gate before it looked.
         if self.closed.load(Ordering::SeqCst) != OPEN {
             wake(&self.turns);
@@ -142,14 +138,14 @@ impl Gate {
     }
 
     /// Once nobody else has it closed; not if that takes longer.
-    fn close(&self, patience: Duration) -> bool {
+    fn close(&self) -> bool {
         let (good, failed) = (Ordering::SeqCst, Ordering::Relaxed);
         if self.closed.compare_exchange(OPEN, CLOSED, good, failed).is_ok() {
             return true;
         }
         let start = Instant::now();
         while self.closed.swap(AWAITED, Ordering::SeqCst) != OPEN {
-            if !sleep_on(&self.closed, AWAITED, start, patience) {
+            if !sleep_on(&self.closed, AWAITED, start) {
                 return false;
             }
         }
@@ -167,23 +163,20 @@ impl Gate {
         let start = Instant::now();
         loop {
             let turns = self.turns.load(Ordering::SeqCst);
-            if turns <= own {
-                return true;
+            let others = turns.saturating_sub(own);
+            if others <= self.long.load(Ordering::Relaxed) {
+                return others == 0;
             }
-            let begun = self.begun.load(Ordering::Relaxed);
-            if self.in_vain.load(Ordering::Relaxed) == begun {
-                return false;
-            }
-            if !sleep_on(&self.turns, turns, start, PATIENCE) {
-                self.in_vain.store(begun, Ordering::Relaxed);
+            if !sleep_on(&self.turns, turns, start) {
+                self.long.store(others, Ordering::Relaxed);
             }
         }
     }
 }
 
 /// Sleeps until the number is another, or for no reason; whether there is patience left.
-fn sleep_on(number: &AtomicU32, known: u32, since: Instant, patience: Duration) -> bool {
-    let left = patience.saturating_sub(since.elapsed());
+fn sleep_on(number: &AtomicU32, known: u32, since: Instant) -> bool {
+    let left = PATIENCE.saturating_sub(since.elapsed());
     let left = libc::timespec {
         tv_sec: left.as_secs() as libc::time_t,
         tv_nsec: left.subsec_nanos().into(),
@@ -191,7 +184,7 @@ fn sleep_on(number: &AtomicU32, known: u32, since: Instant, patience: Duration) 
     let wait = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
     // SAFETY: the number and the time live longer than the call, which only reads them.
     unsafe { libc::syscall(libc::SYS_futex, number.as_ptr(), wait, known, ptr::from_ref(&left)) };
-    since.elapsed() < patience
+    since.elapsed() < PATIENCE
 }
 
 fn wake(number: &AtomicU32) {

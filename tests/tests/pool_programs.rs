@@ -47,6 +47,11 @@ fn a_daemon_makes_the_template_that_a_thread_of_its_parent_was_making() {
 }
 
 #[test]
+fn a_daemon_that_a_callback_has_made_has_the_pool() {
+    becomes_daemon("daemon of a callback");
+}
+
+#[test]
 fn a_daemon_is_told_of_a_pool_that_is_in_use_for_ever_and_does_not_hang() {
     becomes_daemon("daemon of a thread that hangs");
 }

@@ -31,8 +31,11 @@ impl Conn {
         if self.mark.is_here() {
             return Ok(());
         }
-        // Who reads has it all the time, and may have half a frame.
-        drop(self.left.lock(&self.reader)?);
+        // Who reads has it all the time, and may have half a frame; but who calls back has
+        // read that, and if it was this thread that forked, it is here and goes on.
+        if !self.is_calling_back() {
+            drop(self.left.lock(&self.reader)?);
+        }
         drop(self.left.lock(&self.state)?);
         drop(self.left.lock(&self.exit)?);
         drop(self.left.lock(&self.kept)?);

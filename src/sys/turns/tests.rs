@@ -17,7 +17,7 @@ fn a_fork_waits_for_the_turns_that_have_begun_and_holds_up_those_to_come() {
         let forks = Arc::clone(&gate);
         let (is_closed, closed) = channel();
         let fork = thread::spawn(move || {
-            assert!(forks.close(PATIENCE));
+            assert!(forks.close());
             is_closed.send(()).unwrap();
             let over = forks.wait_for_turns(0);
             // Nobody is at work now.
@@ -41,21 +41,26 @@ fn a_fork_waits_for_the_turns_that_have_begun_and_holds_up_those_to_come() {
 fn a_fork_waits_in_vain_once_for_a_turn_that_does_not_end() {
     let gate = Gate::new();
     gate.enter();
-    assert!(gate.close(PATIENCE));
+    assert!(gate.close());
     // So often would take an hour.
     assert!((0..2_000).all(|_| !gate.wait_for_turns(0)));
     assert!(gate.wait_for_turns(1), "it is its own");
-    assert!(!gate.close(Duration::from_millis(1)), "one at a time");
+    assert!(!gate.close(), "one at a time");
     gate.open();
+    // Another one is waited for, and then only the first is left.
+    let waits_for_another = |left| {
+        gate.enter();
+        thread::scope(|s| {
+            assert!(gate.close());
+            s.spawn(|| gate.leave());
+            assert_eq!(gate.wait_for_turns(0), left == 0);
+            assert_eq!(gate.turns.load(Ordering::SeqCst), left);
+            gate.open();
+        });
+    };
+    waits_for_another(1);
     gate.leave();
-    // Another one is waited for.
-    gate.enter();
-    thread::scope(|s| {
-        assert!(gate.close(PATIENCE));
-        s.spawn(|| gate.leave());
-        assert!(gate.wait_for_turns(0));
-        gate.open();
-    });
+    waits_for_another(0);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -10,11 +11,13 @@ use futures_core::Stream;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, setsid};
 use offshoot::testing::kill_template;
-use offshoot::{Args, Error, Pool};
-use offshoot_tests::DEADLINE;
+use offshoot::{Args, Error, Pool, Process};
 use offshoot_tests::block_on::block_on;
+use offshoot_tests::entries::linger;
+use offshoot_tests::probe::{children_of, template_of};
 use offshoot_tests::program::Watched;
 use offshoot_tests::turnstile::{self, Turnstile};
+use offshoot_tests::{DEADLINE, eventually};
 
 use super::{Scene, nap};
 
@@ -24,6 +27,7 @@ pub(super) const SCENES: &[Scene] = &[
     ("daemon of a thread at work", daemon_of_a_thread_at_work),
     ("daemon of a thread that hangs", daemon_of_a_thread_that_hangs),
     ("daemon of a template that is made", daemon_of_a_template_that_is_made),
+    ("daemon of a callback", daemon_of_a_callback),
     ("maps", maps),
 ];
 
@@ -208,7 +212,31 @@ fn daemon_of_a_template_that_is_made() {
         assert_eq!(call.wait().unwrap(), own.wait().unwrap());
         let stats = pool.finish().unwrap();
         assert_eq!((stats.templates, stats.failed.total()), (1, 0));
+        drop(pool);
+        let child = Process::new().and_then(|p| p.run(linger)).unwrap();
+        let default = template_of(&child);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // Not the one either that was half made.
+        eventually(DEADLINE, "it has no other template", || children_of(default).is_empty());
     })
+}
+
+/// A callback makes a daemon, and goes on there.
+fn daemon_of_a_callback() {
+    let pool = Arc::new(Pool::builder(nap).max(2).idle(1).build().unwrap());
+    let same = Arc::clone(&pool);
+    pool.call_then(0, move |told| {
+        told.unwrap();
+        become_daemon(|| {
+            let worker = same.pids();
+            assert_eq!(worker.len(), 1);
+            drop(same.try_call(0).unwrap());
+        });
+    });
+    loop {
+        std::thread::park();
+    }
 }
 
 fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
