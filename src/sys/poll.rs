@@ -57,7 +57,7 @@ mod tests {
         let mut sent = 0;
         while sent < 100 && !waiter.is_finished() {
             // SAFETY: it has not been joined.
-            unsafe { libc::pthread_kill(waiter.as_pthread_t(), libc::SIGUSR2) };
+            unsafe { libc::pthread_kill(waiter.as_pthread_t() as libc::pthread_t, libc::SIGUSR2) };
             sent += 1;
             while HANDLED.load(Ordering::Relaxed) < sent && !waiter.is_finished() {
                 thread::yield_now();

@@ -69,7 +69,9 @@ macro_rules! idle {
             asleep(pid, "calls are open, and others wait");
             calls[4].cancel();
             asleep(pid, "one was cancelled");
+            let before = ran(pid);
             let finished = thread::spawn(|| rpc.finish());
+            eventually(DEADLINE, "the worker hears of it", || ran(pid) != before);
             asleep(pid, "no more will come");
             drop((gate, calls));
             assert!(finished.join().unwrap().unwrap().success());

@@ -219,7 +219,8 @@ fn interrupt<T>(thread: &JoinHandle<T>) {
     unsafe { sigaction(Signal::SIGUSR2, &action) }.expect("it can be set");
     for n in 1..=20 {
         // SAFETY: it has not been joined.
-        let sent = unsafe { libc::pthread_kill(thread.as_pthread_t(), libc::SIGUSR2) };
+        let sent =
+            unsafe { libc::pthread_kill(thread.as_pthread_t() as libc::pthread_t, libc::SIGUSR2) };
         assert_eq!(sent, 0);
         eventually(DEADLINE, "it is handled", || INTERRUPTED.load(Ordering::SeqCst) == n);
     }

@@ -32,7 +32,7 @@ fn handle_alarms() {
 #[allow(unsafe_code)]
 fn interrupt<T>(thread: &JoinHandle<T>) {
     // SAFETY: it has not been joined.
-    unsafe { libc::pthread_kill(thread.as_pthread_t(), libc::SIGALRM) };
+    unsafe { libc::pthread_kill(thread.as_pthread_t() as libc::pthread_t, libc::SIGALRM) };
 }
 
 #[offshoot::entry]
