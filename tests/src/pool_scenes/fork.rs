@@ -224,7 +224,7 @@ fn daemon_of_a_template_that_is_made() {
 
 /// A callback makes a daemon, and goes on there.
 fn daemon_of_a_callback() {
-    let pool = Arc::new(Pool::builder(nap).max(2).idle(1).build().unwrap());
+    let pool = Arc::new(Pool::builder(nap).max(1).build().unwrap());
     let same = Arc::clone(&pool);
     pool.call_then(0, move |told| {
         told.unwrap();
