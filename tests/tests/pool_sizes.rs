@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crossbeam_channel::select;
 use offshoot::pool::PoolBuilder;
-use offshoot::{Call, Pool};
+use offshoot::{Call, Pool, Process};
+use offshoot_tests::entries::answers;
 use offshoot_tests::turnstile::{self, Passage, Turnstile};
 use offshoot_tests::{DEADLINE, eventually, parent_of, proc, within};
 
@@ -194,6 +195,8 @@ fn a_spare_is_a_process_that_was_there_before_its_first_call() {
         turnstile.let_through(1);
         let first = pool.call(0).wait().unwrap();
         eventually(DEADLINE, "it was replaced", || pool.stats().spares == 2);
+        // What a template was asked for before has been forked when this one has.
+        answers(Process::new().unwrap());
         let there = proc::children_of(parent_of(first).unwrap());
         let calls = calls(&pool, 1..3);
         assert_eq!(pool.stats().started, 2);
