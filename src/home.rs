@@ -107,26 +107,21 @@ impl Home {
     /// The first thread that finds itself in the owner forgets what threads of the old one were
     /// about; any other waits for that here, though the owner is told already by its pid.
     fn take_over(&self) -> Result<(), Error> {
-        let taken = self.try_to_take_over();
-        // Another thread may have done so meanwhile, and have a lock for long, for its own ends.
-        if self.mark.is_here() { Ok(()) } else { taken }
-    }
-
-    fn try_to_take_over(&self) -> Result<(), Error> {
+        let taking = self.left.take();
+        if self.mark.is_here() {
+            return Ok(());
+        }
         drop(self.left.lock(&self.default)?);
         drop(self.left.lock(&self.parked)?);
         drop(self.left.lock(&self.hub)?);
         let links = self.left.lock(&self.links)?;
         let all: Vec<_> = links.iter().filter_map(Weak::upgrade).collect();
-        let mut adopted = Ok(());
-        if !self.mark.is_here() {
-            adopted = all.iter().try_for_each(|link| link.adopt(&self.left));
-        }
+        let adopted = all.iter().try_for_each(|link| link.adopt(&self.left));
         if adopted.is_ok() {
             self.mark.renew();
         }
         // Before any of them goes, with what is its own.
-        drop(links);
+        drop((links, taking));
         adopted
     }
 

@@ -3,8 +3,11 @@
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
 
 use super::*;
+use crate::left;
 use crate::sys::fdpass;
 
 fn link(home: &'static Home) -> Arc<Link> {
@@ -49,6 +52,23 @@ fn nobody_takes_over_what_a_thread_that_is_not_here_has_locked() {
     refused_while(home, lock(&home.hub));
     refused_while(home, lock(&home.links));
     refused_while(home, link.held());
+}
+
+#[test]
+fn a_thread_that_takes_long_to_take_over_is_waited_for_by_the_others() {
+    let home = Home::new(None).unwrap();
+    home.mark.forget();
+    let taking = home.left.take();
+    let (tell, told) = channel();
+    thread::scope(|s| {
+        s.spawn(move || tell.send(home.claim_patiently()));
+        let (longer, soon) = (left::PATIENCE + Duration::from_millis(250), Duration::from_secs(30));
+        let error = told.recv_timeout(longer).unwrap_err();
+        assert_eq!(error, RecvTimeoutError::Timeout, "it does not give up either");
+        home.mark.renew();
+        drop(taking);
+        told.recv_timeout(soon).unwrap().expect("it has been taken over");
+    });
 }
 
 /// What epoll does not take: a file.

@@ -23,17 +23,23 @@ impl Core {
     fn take_over(&self) -> Result<(), Error> {
         self.home.claim_patiently()?;
         let conns: Vec<_> = {
+            let _taking = self.left.take();
+            if self.mark.is_here() {
+                return Ok(());
+            }
             let state = self.left.lock(&self.state)?;
             state.everybody().filter_map(|m| m.conn().map(Arc::clone)).collect()
         };
+        // These may call the program back, and that the pool.
         for conn in conns {
             conn.check()?;
         }
-        let mut state = self.left.lock(&self.state)?;
+        let taking = self.left.take();
         // Another thread of this process may have done so, and have begun something since.
         if self.mark.is_here() {
             return Ok(());
         }
+        let mut state = self.left.lock(&self.state)?;
         self.attendance.take_over(&self.left)?;
         state.armed = None;
         state.room.forget_threads();
@@ -41,6 +47,7 @@ impl Core {
         let left = state.owed_spares + to_rebuild;
         state.scheduler.spares_to_come(left);
         self.mark.renew();
+        drop(taking);
         let rebuilds = state.rebuilding;
         // Nobody would let it go.
         if let Some(half_made) = state.making.take().and_then(|link| link.upgrade()) {

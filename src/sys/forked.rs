@@ -46,6 +46,12 @@ impl Birthmark {
     }
 }
 
+/// That of this process in its line, never 0: none that it was forked from has the same, where
+/// the kernel wipes pages. (Else a pid.)
+pub(crate) fn own_number() -> u32 {
+    page().map_or_else(own_pid, number_at)
+}
+
 /// The number of this process; a new one if it has none yet.
 fn number_at(mark: &AtomicU32) -> u32 {
     let known = mark.load(Ordering::Acquire);

@@ -13,6 +13,7 @@ pub(crate) mod fdpass;
 pub(crate) mod fds;
 pub(crate) mod fork;
 pub(crate) mod forked;
+pub(crate) mod futex;
 pub(crate) mod ids;
 pub(crate) mod image;
 pub(crate) mod init;

@@ -6,11 +6,11 @@
 //! a while, and then goes on. Whoever takes over there must see to locks that stay taken.
 
 use std::cell::Cell;
-use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::alone::pthread_atfork;
+use super::futex::{self, wake};
 
 /// Of either for the other. A turn takes microseconds; longer only if the program's code runs
 /// in it, or others have the CPU. A fork takes milliseconds; longer only if what another
@@ -176,21 +176,8 @@ impl Gate {
 
 /// Sleeps until the number is another, or for no reason; whether there is patience left.
 fn sleep_on(number: &AtomicU32, known: u32, since: Instant) -> bool {
-    let left = PATIENCE.saturating_sub(since.elapsed());
-    let left = libc::timespec {
-        tv_sec: left.as_secs() as libc::time_t,
-        tv_nsec: left.subsec_nanos().into(),
-    };
-    let wait = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
-    // SAFETY: the number and the time live longer than the call, which only reads them.
-    unsafe { libc::syscall(libc::SYS_futex, number.as_ptr(), wait, known, ptr::from_ref(&left)) };
+    futex::sleep_on(number, known, Some(PATIENCE.saturating_sub(since.elapsed())));
     since.elapsed() < PATIENCE
-}
-
-fn wake(number: &AtomicU32) {
-    let wake = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
-    // SAFETY: nothing is read or written; the number lives longer than the call.
-    unsafe { libc::syscall(libc::SYS_futex, number.as_ptr(), wake, i32::MAX) };
 }
 
 #[cfg(test)]

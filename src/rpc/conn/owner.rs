@@ -27,10 +27,11 @@ impl Conn {
     /// has ended: what was waited for there was by threads that are not here, and what
     /// its hub was asked for, nobody does. Not if one of them was in the midst of it.
     fn take_over(&self) -> Result<(), Error> {
-        let mut interest = self.left.lock(&self.interest)?;
+        let taking = self.left.take();
         if self.mark.is_here() {
             return Ok(());
         }
+        let mut interest = self.left.lock(&self.interest)?;
         // Who reads has it all the time, and may have half a frame; but who calls back has
         // read that, and if it was this thread that forked, it is here and goes on.
         if !self.is_calling_back() {
@@ -59,7 +60,7 @@ impl Conn {
             (asked, state.stuck.is_some())
         };
         self.mark.renew();
-        drop(interest);
+        drop((interest, taking));
         if watched {
             self.watch()?;
         }
