@@ -124,7 +124,7 @@ fn what_it_wrote_last_is_in_the_error() {
 fn a_worker_that_hangs_is_killed_when_the_time_is_up() {
     within(DEADLINE, || {
         let clean = Clean::before();
-        let (pool, complaints) = complaints(builder().timeout(Duration::from_millis(500)));
+        let (pool, complaints) = complaints(builder().timeout(Duration::from_secs(1)));
         let (error, behind) = told(&pool, "hang");
         assert!(error.is_timeout(), "{error}");
         assert!(behind.iter().all(Result::is_ok), "{behind:?}");
@@ -143,7 +143,7 @@ fn a_worker_that_hangs_is_killed_when_the_time_is_up() {
 fn a_worker_that_is_stopped_is_killed_when_the_time_is_up() {
     within(DEADLINE, || {
         let clean = Clean::before();
-        let pool = builder().timeout(Duration::from_millis(500)).build().unwrap();
+        let pool = builder().timeout(Duration::from_secs(1)).build().unwrap();
         let pid = pool.call((String::new(), None)).wait().unwrap();
         let stalled = stall_worker(&pool, pid).unwrap();
         let calls = ["", "", ""].map(|how| pool.call((how.into(), None)));

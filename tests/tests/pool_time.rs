@@ -189,7 +189,7 @@ fn of_an_asynchronous_worker_too() {
 #[test]
 fn what_a_call_waits_does_not_count() {
     within(DEADLINE, || {
-        let time = Duration::from_millis(300);
+        let time = Duration::from_secs(1);
         let turnstile = Turnstile::new();
         let pool = builder(&turnstile).timeout(time).max(1).load(2).build().unwrap();
         let running = pool.request(0).timeout(LONG).call();
