@@ -5,9 +5,11 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use offshoot::{Context, Error, Process, Rpc};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use offshoot::{Call, Context, Error, Process, Rpc};
 use offshoot_tests::lying::{Lie, kind, plain_lies, tell};
-use offshoot_tests::{DEADLINE, output_of, runs, within};
+use offshoot_tests::{DEADLINE, eventually, output_of, runs, state, within};
 
 offshoot::early!();
 
@@ -38,6 +40,17 @@ impl Liar {
             .unwrap();
         let pid = rpc.id().unwrap();
         Liar { rpc, pid, errors }
+    }
+
+    /// Calls that are all made before the worker hears of the first: the number of one that has
+    /// been answered is used again.
+    fn calls<const N: usize>(&self, lies: [Lie; N]) -> [Call<u32>; N] {
+        let pid = Pid::from_raw(self.pid as i32);
+        kill(pid, Signal::SIGSTOP).unwrap();
+        eventually(DEADLINE, "it has stopped", || state(self.pid) == Some('T'));
+        let calls = lies.map(|told| self.rpc.call(told));
+        kill(pid, Signal::SIGCONT).unwrap();
+        calls
     }
 
     /// The end, which is told once; the process is gone.
@@ -77,7 +90,7 @@ fn calls_of_a_liar_fail_and_it_is_killed() {
 fn an_answer_that_comes_again_is_nobodys() {
     within(DEADLINE, || {
         let liar = Liar::start();
-        let calls = [Lie::Twice, Lie::None, Lie::None].map(|l| liar.rpc.call(l));
+        let calls = liar.calls([Lie::Twice, Lie::None, Lie::None]);
         let [first, second, third] = calls.map(|c| c.wait());
         assert_eq!(first.unwrap(), 5);
         assert!(second.unwrap_err().is_protocol() && third.unwrap_err().is_protocol());
@@ -105,7 +118,7 @@ fn an_answer_to_a_call_that_was_not_sent_is_a_lie() {
 fn half_a_frame_and_death() {
     within(DEADLINE, || {
         let liar = Liar::start();
-        let calls = [Lie::HalfThenExit(7), Lie::None, Lie::None].map(|l| liar.rpc.call(l));
+        let calls = liar.calls([Lie::HalfThenExit(7), Lie::None, Lie::None]);
         for (index, call) in calls.into_iter().enumerate() {
             let error = call.wait().unwrap_err();
             assert!(error.is_disconnected(), "{error}");
@@ -141,7 +154,7 @@ fn a_worker_that_is_killed_within_an_answer() {
 fn a_worker_that_closes_its_stream_and_stays_is_killed() {
     within(DEADLINE, || {
         let liar = Liar::start();
-        let calls = [Lie::Close, Lie::None].map(|l| liar.rpc.call(l));
+        let calls = liar.calls([Lie::Close, Lie::None]);
         for (index, call) in calls.into_iter().enumerate() {
             let error = call.wait().unwrap_err();
             assert!(error.is_disconnected(), "{error}");
