@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use offshoot::{Context, Done, Process};
 
-const STEP: Duration = Duration::from_millis(100);
+const STEP: Duration = Duration::from_millis(400);
 
 /// What a timer that goes off every step is for.
 struct Timer {

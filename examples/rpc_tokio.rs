@@ -36,8 +36,8 @@ async fn never() {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let rpc = Process::new()?.rpc(greet).on_event(|line| println!("{line}")).start()?;
     // Both run at once; the second is answered first.
-    let slow = rpc.call(("Ada".into(), 200));
-    let quick = rpc.call(("Grace".into(), 100));
+    let slow = rpc.call(("Ada".into(), 800));
+    let quick = rpc.call(("Grace".into(), 400));
     let (slow, quick) = tokio::try_join!(slow, quick)?;
     println!("{slow}");
     println!("{quick}");

@@ -26,8 +26,9 @@ use crate::wire;
 mod tests;
 
 /// How long a process waits for the end of the one it was forked from, when it is
-/// given a handle of that one: a program that becomes a daemon exits at once.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// given a handle of that one: a program that becomes a daemon exits at once, but that takes
+/// its time where others have the CPU.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Retired templates looked at with each new process, and each that is retired.
 const SWEEP: usize = 4;
 

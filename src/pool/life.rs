@@ -213,20 +213,23 @@ impl Core {
 
     /// Nothing is left.
     pub(super) fn is_over(&self) {
-        let (on_destroy, seats, wakers, kept) = {
+        let (on_destroy, spares) = {
             let mut state = self.lock();
-            state.over = true;
-            let seats = std::mem::take(&mut state.end_seats);
-            let wakers = std::mem::take(&mut state.end_wakers);
-            let spares = std::mem::take(&mut state.spares);
-            (state.on_destroy.take(), seats, wakers, (spares, state.kept.take()))
+            (state.on_destroy.take(), std::mem::take(&mut state.spares))
         };
         // Spares were told nothing, and end with their streams.
-        kept.0.iter().for_each(|spare| spare.finish());
+        spares.iter().for_each(|spare| spare.finish());
         if let Some(on_destroy) = on_destroy {
             let _inside = Inside::of_pool(self.me.as_ptr().addr());
             quietly(on_destroy);
         }
+        // Nobody who waits for the end goes on before that has been told.
+        let (seats, wakers, kept) = {
+            let mut state = self.lock();
+            state.over = true;
+            let seats = std::mem::take(&mut state.end_seats);
+            (seats, std::mem::take(&mut state.end_wakers), state.kept.take())
+        };
         seats.iter().for_each(|s| s.ring());
         for waker in wakers {
             quietly(|| waker.wake());

@@ -16,7 +16,7 @@ use super::futex::{self, wake};
 /// in it, or others have the CPU. A fork takes milliseconds; longer only if what another
 /// library does before it takes long, or has to wait for a turn. (No test is to depend on
 /// how long others have the CPU.)
-const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 2_000 } else { 250 });
+const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 2_000 } else { 1_000 });
 
 static GATE: Gate = Gate::new();
 

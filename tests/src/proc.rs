@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-/// Whether a program that this process executes would inherit the descriptor.
+/// Whether a program that this process executes would inherit the descriptor: not one that
+/// another thread has just closed.
 pub fn inheritable(fd: i32) -> bool {
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).expect("it is open");
+    let Ok(info) = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")) else { return false };
     let flags = info.lines().find_map(|l| l.strip_prefix("flags:")).expect("all have flags");
     let flags = i32::from_str_radix(flags.trim(), 8).expect("they are octal");
     flags & nix::fcntl::OFlag::O_CLOEXEC.bits() == 0

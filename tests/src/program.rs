@@ -18,8 +18,16 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::{runs, within};
 
-/// No process of a program is to be there longer than this after its end.
-pub const AT_ONCE: Duration = Duration::from_secs(1);
+/// No process of a program is to be there longer than this after its end: a second, and
+/// where there is more to do than there are CPUs, so many more.
+pub fn at_once() -> Duration {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let mut numbers = load.split([' ', '/']).map_while(|number| number.parse::<f64>().ok());
+    // Of the last minute, and of now.
+    let busy = numbers.next().unwrap_or_default().max(numbers.nth(2).unwrap_or_default());
+    let cpus = std::thread::available_parallelism().map_or(1.0, |n| n.get() as f64);
+    Duration::from_secs_f64((busy / cpus).clamp(1.0, 30.0))
+}
 
 /// How many processes the scene `tree` announces.
 pub const TREE: usize = 15;

@@ -1,7 +1,7 @@
 //! Double fork and setsid after templates were made: the daemon keeps them.
 
 use offshoot_tests::DEADLINE;
-use offshoot_tests::program::{AT_ONCE, Program, Watched, on_each};
+use offshoot_tests::program::{Program, Watched, at_once, on_each};
 
 const MAIN_CAUGHT: &str = env!("CARGO_BIN_EXE_main_caught");
 const HOOK_SERVED: &str = env!("CARGO_BIN_EXE_hook_served");
@@ -16,7 +16,7 @@ fn a_daemon_keeps_its_processes_and_templates() {
         assert_ne!(daemon, program.id());
         // Everything of a daemon dies with it, too.
         Watched::new(daemon).signal(nix::sys::signal::Signal::SIGKILL);
-        program.nobody_left(AT_ONCE);
+        program.nobody_left(at_once());
     });
 }
 
@@ -54,7 +54,7 @@ fn a_daemon_does(scene: &'static [&'static str]) {
         let mut program = Program::play(program, scene);
         program.expect("at daemon ");
         assert!(program.wait().success());
-        program.nobody_left(AT_ONCE);
+        program.nobody_left(at_once());
     });
 }
 
@@ -77,7 +77,7 @@ fn a_daemon_keeps_what_a_process_of_its_snapshot_cannot_have() {
         program.expect("at template ");
         program.expect("at daemon ");
         assert!(program.wait().success());
-        program.nobody_left(AT_ONCE);
+        program.nobody_left(at_once());
     });
 }
 

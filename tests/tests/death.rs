@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use offshoot_tests::program::{AT_ONCE, Program, TREE, Watched, on_each};
+use offshoot_tests::program::{Program, TREE, Watched, at_once, on_each};
 use offshoot_tests::{output_of, parent_of};
 
 const MAIN_CAUGHT: &str = env!("CARGO_BIN_EXE_main_caught");
@@ -34,7 +34,7 @@ fn nothing_outlives_a_killed_program() {
                    stay stay stay stay stops takes_its_own";
         assert_eq!(names.join(" "), all);
         program.kill();
-        program.nobody_left(AT_ONCE);
+        program.nobody_left(at_once());
     });
 }
 
@@ -56,7 +56,7 @@ fn a_setup_function_that_changes_the_user_keeps_the_death_signal() {
         names.sort();
         assert_eq!(names, ["never_ends", "stay", "stay"]);
         program.kill();
-        program.nobody_left(AT_ONCE);
+        program.nobody_left(at_once());
     });
 }
 
@@ -67,7 +67,7 @@ fn detached_processes_outlive_program_and_template() {
         let children = detached(&mut program);
         let templates = children.each_ref().map(|c| Watched::new(parent_of(c.pid()).unwrap()));
         program.kill();
-        assert!(templates.iter().all(|t| t.gone_within(AT_ONCE)));
+        assert!(templates.iter().all(|t| t.gone_within(at_once())));
         let mut left = program.pids();
         let mut expected = children.each_ref().map(Watched::pid);
         left.sort();
@@ -77,9 +77,9 @@ fn detached_processes_outlive_program_and_template() {
             program.go_on();
             program.expect("answer");
             child.signal(Signal::SIGKILL);
-            assert!(child.gone_within(AT_ONCE));
+            assert!(child.gone_within(at_once()));
         }
-        program.nobody_left(AT_ONCE);
+        program.nobody_left(at_once());
     });
 }
 
@@ -94,13 +94,13 @@ fn detached_processes_outlive_a_killed_template() {
             if !template.gone_within(Duration::ZERO) {
                 template.signal(Signal::SIGKILL);
             }
-            assert!(template.gone_within(AT_ONCE));
+            assert!(template.gone_within(at_once()));
         }
         for child in &children {
             program.go_on();
             program.expect("answer");
             child.signal(Signal::SIGKILL);
-            assert!(child.gone_within(AT_ONCE));
+            assert!(child.gone_within(at_once()));
         }
     });
 }
@@ -125,11 +125,11 @@ fn an_heir_has_nothing(scene: &'static [&'static str]) {
         others.push(Watched::new(parent_of(heir.pid()).expect("it lives")));
         owners.iter().for_each(|process| process.signal(Signal::SIGKILL));
         for process in owners.iter().chain(&others) {
-            assert!(process.gone_within(AT_ONCE), "{:?}", program.processes());
+            assert!(process.gone_within(at_once()), "{:?}", program.processes());
         }
         program.go_on();
         program.expect("done");
-        program.nobody_left(AT_ONCE);
+        program.nobody_left(at_once());
     });
 }
 
@@ -150,7 +150,7 @@ fn another_death_signal_is_delivered() {
             let mut played = Program::play(program, &["told", asked_for]);
             at(&mut played, "tells");
             played.kill();
-            assert_eq!(played.nobody_left(AT_ONCE), "told 15\n");
+            assert_eq!(played.nobody_left(at_once()), "told 15\n");
 
             let mut played = Program::play(program, &["told", asked_for]);
             let child = at(&mut played, "tells");

@@ -157,6 +157,8 @@ fn asked(ask: Ask, lie: impl FnOnce(u64) -> Option<Message> + Send + 'static) ->
 fn a_lie_instead_of_an_answer_is_a_protocol_error() {
     within(DEADLINE, || {
         let _alone = alone();
+        // The hub's descriptors are there from now on.
+        drop(child().0.exited_receiver());
         let before = own_fds();
         for ask in QUESTIONS {
             for which in 0..lies(0).len() {

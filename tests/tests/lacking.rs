@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use offshoot_tests::lacking::{BOTH, Lacking, can_be_played};
-use offshoot_tests::program::{AT_ONCE, Program, Watched, on_each};
+use offshoot_tests::program::{Program, Watched, at_once, on_each};
 use offshoot_tests::{DEADLINE, output_of, run_command, within};
 
 const MAIN_CAUGHT: &str = env!("CARGO_BIN_EXE_main_caught");
@@ -112,7 +112,7 @@ fn a_daemon_finds_out_by_other_means_that_its_parent_has_gone() {
         let pid = daemon.expect("at daemon ");
         let pid = pid.split(' ').next().and_then(|p| p.parse().ok()).expect("a pid");
         Watched::new(pid).signal(nix::sys::signal::Signal::SIGKILL);
-        daemon.nobody_left(AT_ONCE);
+        daemon.nobody_left(at_once());
 
         let mut late = Program::start(&mut lacking.command(program, &["daemon_late"]));
         assert_eq!(late.nobody_left(DEADLINE), format!("{}\n", road(program)));

@@ -2,7 +2,7 @@
 //! none can be made, the scenes say that they are skipped.)
 
 use nix::sys::signal::Signal;
-use offshoot_tests::program::{AT_ONCE, Program, Watched, on_each};
+use offshoot_tests::program::{Program, Watched, at_once, on_each};
 use offshoot_tests::{DEADLINE, output_of};
 
 const MAIN_CAUGHT: &str = env!("CARGO_BIN_EXE_main_caught");
@@ -64,7 +64,7 @@ fn processes_in_a_namespace_die_with_the_program() {
             assert!(line.starts_with("at stay "), "{line}");
         }
         program.kill();
-        program.nobody_left(AT_ONCE);
+        program.nobody_left(at_once());
     });
 }
 
@@ -81,6 +81,6 @@ fn a_process_in_a_namespace_notices_that_its_template_has_died_before() {
         program.go_on();
         assert_eq!(program.line(), "lost true");
         program.succeed();
-        program.nobody_left(AT_ONCE);
+        program.nobody_left(at_once());
     });
 }

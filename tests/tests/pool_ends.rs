@@ -1,6 +1,6 @@
 //! A pool is dropped, finished or killed, wherever its calls are.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use offshoot::{Context, Fd, Pool};
 use offshoot_tests::block_on::block_on;
 use offshoot_tests::hear::{Gate, pass};
 use offshoot_tests::probe::Clean;
-use offshoot_tests::{DEADLINE, within};
+use offshoot_tests::{DEADLINE, eventually, state, within};
 
 offshoot::early!();
 
@@ -29,6 +29,42 @@ fn builder(over: &Sender<()>) -> PoolBuilder<(u32, Option<Fd>), u32, u32> {
     let over = over.clone();
     let builder = Pool::builder(tell).max(2).load(2).start(Duration::ZERO);
     builder.on_event(|_, _| ()).on_destroy(move || over.send(()).unwrap())
+}
+
+#[test]
+fn who_waits_for_the_end_does_not_go_on_before_on_destroy_has() {
+    within(DEADLINE, || {
+        let ((begins, begun), (leave, left)) = (channel(), channel());
+        let over = Arc::new(AtomicBool::new(false));
+        let tells = Arc::clone(&over);
+        let pool = Pool::builder(tell).on_event(|_, _| ()).on_destroy(move || {
+            begins.send(()).unwrap();
+            left.recv().unwrap();
+            tells.store(true, Ordering::SeqCst);
+        });
+        let pool = pool.build().unwrap();
+        std::thread::scope(|s| {
+            s.spawn(|| pool.kill().unwrap());
+            begun.recv().unwrap();
+            let (at, waits) = channel();
+            let (pool, over) = (&pool, &over);
+            let finishes = s.spawn(move || {
+                at.send(nix::unistd::gettid().as_raw() as u32).unwrap();
+                pool.finish().unwrap();
+                over.load(Ordering::SeqCst)
+            });
+            let awaits = s.spawn(|| {
+                block_on(pool.finish_async()).unwrap();
+                over.load(Ordering::SeqCst)
+            });
+            let tid = waits.recv().unwrap();
+            eventually(DEADLINE, "it waits, or has not waited", || {
+                finishes.is_finished() || state(tid) == Some('S')
+            });
+            leave.send(()).unwrap();
+            assert!(finishes.join().unwrap() && awaits.join().unwrap(), "it had been told");
+        });
+    });
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use offshoot_tests::program::{AT_ONCE, Program};
+use offshoot_tests::program::{Program, at_once};
 use offshoot_tests::{DEADLINE, output_of, run_command, within};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_pool_scenes");
@@ -27,7 +27,7 @@ fn becomes_daemon(scene: &'static str) {
         let mut program = Program::play(PROGRAM, &[scene]);
         program.expect("the daemon is done");
         assert!(program.wait().success());
-        program.nobody_left(AT_ONCE);
+        program.nobody_left(at_once());
     });
 }
 
@@ -96,7 +96,7 @@ fn leaves_nothing(scene: &'static str, end: fn(&mut Program)) {
         lines.sort();
         assert_eq!(lines, ["all are there", "nested"]);
         end(&mut program);
-        program.nobody_left(AT_ONCE);
+        program.nobody_left(at_once());
     });
 }
 

@@ -162,14 +162,14 @@ fn what_lies_longer_ago_than_the_period_is_forgotten() {
 #[test]
 fn between_two_tries_is_a_pause_that_grows_up_to_a_limit() {
     within(DEADLINE, || {
-        // 1 + 2 + 4 + … 1024 ms: this one has twelve starts before it, and two seconds.
-        let growing = builder("exit").restart(12, DEADLINE).backoff(MS, NEVER).build().unwrap();
+        // 1 + 2 + 4 + … ms: this one has sixteen starts before it, and half a minute.
+        let growing = builder("exit").restart(16, DEADLINE).backoff(MS, NEVER).build().unwrap();
         let first = growing.call(1);
-        // Eleven times two milliseconds.
-        let limited = builder("exit").restart(12, DEADLINE).backoff(MS, 2 * MS).build().unwrap();
+        // Fifteen times two milliseconds.
+        let limited = builder("exit").restart(16, DEADLINE).backoff(MS, 2 * MS).build().unwrap();
         broken(&limited);
-        assert_eq!(limited.stats().failed_starts, 12);
-        assert!(growing.stats().failed_starts < 12, "{:?}", growing.stats());
+        assert_eq!(limited.stats().failed_starts, 16);
+        assert!(growing.stats().failed_starts < 16, "{:?}", growing.stats());
         growing.kill().unwrap();
         assert!(first.wait().unwrap_err().is_pool_ended());
 

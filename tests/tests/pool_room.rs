@@ -28,7 +28,7 @@ fn open(done: Done<u32>, n: u32, gate: Option<Fd>) {
 #[test]
 fn the_time_that_a_call_has_begins_when_it_is_sent() {
     within(DEADLINE, || {
-        let time = Duration::from_millis(1500);
+        let time = Duration::from_secs(3);
         let pool = Pool::builder(open).max(1).load(1).queue_limit(0).timeout(time);
         let pool = pool.build().unwrap();
         let (gate, shut) = Gate::new();
@@ -125,8 +125,9 @@ fn of_many_who_await_room_one_is_woken_for_each_place() {
         });
         let (told, woken) = run_woken(calls);
         assert_eq!(told, Vec::from_iter(0..1000));
-        // Once for room and once for the result, and some in vain.
-        assert!(woken < 4000, "{woken}");
+        // Once for room and once for the result, and some in vain: more where this thread takes
+        // its time. To wake all each time would be hundreds of thousands.
+        assert!(woken < 20_000, "{woken}");
         assert_eq!(pool.finish().unwrap().done, 1000);
     });
 }

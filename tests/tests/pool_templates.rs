@@ -65,7 +65,8 @@ fn its_death_is_survived_and_setup_functions_run_again() {
         let clean = Clean::before();
         let log = tempfile::tempfile().unwrap();
         let template = Process::new().unwrap().send_fd(&log).setup(load, ["once"]);
-        let pool = Pool::builder(is_loaded).template(template).max(2).build().unwrap();
+        // A call may come to several that are about to die with the template.
+        let pool = Pool::builder(is_loaded).template(template).max(2).retry(9).build().unwrap();
         assert_eq!(runs_of(&log), 1);
         for deaths in 1..=3 {
             assert!(pool.request(0).idempotent().call().wait().unwrap().0);
@@ -113,7 +114,7 @@ fn its_death_is_survived_where_standard_error_is_kept() {
         let log = tempfile::tempfile().unwrap();
         let template = Process::new().unwrap().send_fd(&log).setup(load, ["once"]);
         let pool = Pool::builder(is_loaded).template(template).max(3).start(Duration::ZERO);
-        let pool = pool.load(1).capture_stderr(true).build().unwrap();
+        let pool = pool.load(1).retry(9).capture_stderr(true).build().unwrap();
         for deaths in 1..=3 {
             kill_template(&pool).unwrap();
             // Several workers are to be made, of a template that is not there; the old ones

@@ -59,7 +59,9 @@ fn worker_of(pool: &Pool<u32, u32>, turnstile: &Turnstile) -> Watched {
 fn a_call_that_runs_too_long_is_lost_with_its_worker() {
     within(DEADLINE, || {
         let turnstile = Turnstile::new();
-        let pool = builder(&turnstile).timeout(SHORT).max(1).load(2).build().unwrap();
+        // Long enough for another call to be made.
+        let time = Duration::from_secs(1);
+        let pool = builder(&turnstile).timeout(time).max(1).load(2).build().unwrap();
         let worker = worker_of(&pool, &turnstile);
         let hangs = pool.call(0);
         let behind = pool.request(1).timeout(LONG).call();
@@ -189,7 +191,7 @@ fn of_an_asynchronous_worker_too() {
 #[test]
 fn what_a_call_waits_does_not_count() {
     within(DEADLINE, || {
-        let time = Duration::from_secs(1);
+        let time = Duration::from_secs(2);
         let turnstile = Turnstile::new();
         let pool = builder(&turnstile).timeout(time).max(1).load(2).build().unwrap();
         let running = pool.request(0).timeout(LONG).call();
@@ -213,6 +215,9 @@ fn an_asynchronous_worker_outlives_its_late_calls() {
         let turnstile = Turnstile::new();
         let pool = Pool::builder(kept).template(turnstile.template()).max(1).load(4);
         let pool = pool.build().unwrap();
+        // It is ready.
+        turnstile.let_through(1);
+        pool.request(9).timeout(LONG).call().wait().unwrap();
         let calls: Vec<_> = (0..6).map(|job| pool.request(job).timeout(SHORT).call()).collect();
         let mut pids = Vec::new();
         for (job, call) in calls.into_iter().enumerate() {

@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::unistd::{Gid, geteuid, setgroups};
-use offshoot_tests::program::{AT_ONCE, Program, on_each};
+use offshoot_tests::program::{Program, at_once, on_each};
 
 const MAIN_CAUGHT: &str = env!("CARGO_BIN_EXE_main_caught");
 const HOOK_SERVED: &str = env!("CARGO_BIN_EXE_hook_served");
@@ -32,7 +32,7 @@ fn as_root(scene: &'static str, stays: usize) {
             0 => program.succeed(),
             _ => program.kill(),
         }
-        program.nobody_left(AT_ONCE);
+        program.nobody_left(at_once());
     });
 }
 

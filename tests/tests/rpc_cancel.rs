@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use offshoot::{Process, Rpc, RunArgs};
 use offshoot_tests::lying::{Random, stay};
-use offshoot_tests::{DEADLINE, within};
+use offshoot_tests::{DEADLINE, eventually, state, within};
 
 offshoot::early!();
 
@@ -243,7 +243,19 @@ fn a_call_that_waits_in_the_worker_is_skipped_though_no_more_calls_will_come() {
             assert_eq!(stepper.next_begun(), 1);
             let Stepper { rpc, mut begun, mut gate } = stepper;
             let finished = if finishes {
-                Some(std::thread::spawn(|| rpc.finish().unwrap()))
+                let (tell, told) = mpsc::channel();
+                let thread = std::thread::spawn(move || {
+                    tell.send(nix::unistd::gettid().as_raw() as u32).unwrap();
+                    rpc.finish().unwrap()
+                });
+                let tid = told.recv().unwrap();
+                // It has told the worker then.
+                let mut asleep = 0;
+                eventually(DEADLINE, "it waits for the end", || {
+                    asleep = if state(tid) == Some('S') { asleep + 1 } else { 0 };
+                    asleep == 20
+                });
+                Some(thread)
             } else {
                 drop(rpc);
                 None

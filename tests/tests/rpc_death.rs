@@ -176,7 +176,7 @@ fn a_stopped_worker_is_waited_for_as_long_as_one_likes() {
 #[test]
 fn a_stopped_worker_is_killed_when_a_call_is_out_of_time() {
     within(DEADLINE, || {
-        let time = Duration::from_secs(1);
+        let time = Duration::from_secs(2);
         let rpc = Process::new().unwrap().rpc(obey).timeout(time).start().unwrap();
         assert_eq!(rpc.call(Do::Return(7)).wait().unwrap(), 7);
         signal(&rpc, Signal::SIGSTOP);

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use offshoot::{Error, Octets, Process};
 use offshoot_tests::{DEADLINE, within};
 use serde::{Deserialize, Serialize};
@@ -58,7 +60,12 @@ fn a_panic_is_told_and_ends_the_process() {
         let (sender, errors) = mpsc::channel();
         let tell = move |error: Error| sender.send(error).unwrap();
         let rpc = process().rpc(careful).on_error(tell).start().unwrap();
+        assert_eq!(rpc.call(1).wait().unwrap(), 1);
+        // All are made before it hears of one.
+        let pid = Pid::from_raw(rpc.id().unwrap() as i32);
+        kill(pid, Signal::SIGSTOP).unwrap();
         let calls = [1, 13, 2, 3].map(|n| rpc.call(n));
+        kill(pid, Signal::SIGCONT).unwrap();
         let mut outcomes = calls.map(|c| c.wait()).into_iter();
         assert_eq!(outcomes.next().unwrap().unwrap(), 1);
         is_panic_of(&outcomes.next().unwrap().unwrap_err(), "13 brings bad luck");

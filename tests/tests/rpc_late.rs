@@ -54,7 +54,7 @@ impl Slow {
             sleeps(pid);
             thread::sleep(until.saturating_duration_since(Instant::now()));
         } else {
-            thread::sleep(Duration::from_micros(500));
+            thread::sleep(Duration::from_millis(5));
         }
     }
 }
@@ -67,8 +67,7 @@ fn slow_callback(calls: usize) {
     let rpc = worker().timeout(TIME).on_event(move |pid| callback.callback(pid)).start().unwrap();
     let first = rpc.call((None, 0)).wait().unwrap();
     slow.begins();
-    let calls: Vec<_> =
-        (0..calls).map(|n| rpc.call((None, if n == 0 { 100 } else { 0 }))).collect();
+    let calls: Vec<_> = (0..calls).map(|n| rpc.call((None, if n == 0 { 10 } else { 0 }))).collect();
     thread::scope(|s| {
         let wait = |call: Call<u32>| s.spawn(|| call.wait());
         for waits in calls.into_iter().map(wait).collect::<Vec<_>>() {
@@ -98,7 +97,7 @@ fn a_pools_call_is_not_late_since_a_callback_takes_long() {
         let pool = pool.on_event(move |_, pid| callback.callback(pid)).build().unwrap();
         let first = pool.call((None, 0)).wait().unwrap();
         slow.begins();
-        assert_eq!(pool.call((None, 100)).wait().expect("it was answered in time"), first);
+        assert_eq!(pool.call((None, 10)).wait().expect("it was answered in time"), first);
         assert_eq!(pool.call((None, 0)).wait().unwrap(), first);
         pool.finish().unwrap();
     });

@@ -1,7 +1,7 @@
 //! Memory, threads and CPU time have bounds, whoever is slow; and what is left when
 //! the program is gone, or has forked.
 
-use offshoot_tests::program::{AT_ONCE, Program};
+use offshoot_tests::program::{Program, at_once};
 use offshoot_tests::{DEADLINE, within};
 use offshoot_tests::{output_of, run};
 
@@ -33,7 +33,7 @@ fn no_worker_outlives_a_killed_program() {
         let mut program = Program::play(SCENES, &["killed"]);
         program.expect("running");
         program.kill();
-        program.nobody_left(AT_ONCE);
+        program.nobody_left(at_once());
     });
 }
 

@@ -193,8 +193,9 @@ fn of_many_who_await_room_one_is_woken_for_each_place() {
         });
         let (told, woken) = run_woken(calls);
         assert_eq!(told, Vec::from_iter(100..1100));
-        // Once for room and once for the result, and some in vain.
-        assert!(woken < 4000, "{woken}");
+        // Once for room and once for the result, and some in vain: more where this thread takes
+        // its time. To wake all each time would be hundreds of thousands.
+        assert!(woken < 20_000, "{woken}");
         assert!(rpc.finish().unwrap().success());
     });
 }

@@ -22,12 +22,19 @@ fn ran(pid: u32) -> u64 {
     stats.map(|stat| stat.split(' ').next().unwrap().parse::<u64>().unwrap()).sum()
 }
 
+/// Whether all threads of a process do.
+fn sleeps(pid: u32) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let mut ids = tasks.map(|task| task.unwrap().file_name().to_str().unwrap().parse().unwrap());
+    ids.all(|id| state(id).is_none_or(|state| state == 'S'))
+}
+
 /// Waits until a process sleeps, and does so again and again without having run.
 fn settled(pid: u32) {
     let (mut before, mut same) = (0, 0);
     eventually(DEADLINE, "the process settles", || {
         let now = ran(pid);
-        same = if now == before && state(pid) == Some('S') { same + 1 } else { 0 };
+        same = if now == before && sleeps(pid) { same + 1 } else { 0 };
         before = now;
         same == 20
     });

@@ -4,7 +4,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use offshoot_tests::program::{AT_ONCE, Program, on_each};
+use offshoot_tests::program::{Program, at_once, on_each};
 use offshoot_tests::{DEADLINE, output_of, run, run_command, within};
 
 const MAIN_CAUGHT: &str = env!("CARGO_BIN_EXE_main_caught");
@@ -100,7 +100,7 @@ fn handlers_of_atexit_run_in_forks_of_what_has_registered_them() {
         let mut played = Program::play(program, &["handlers"]);
         played.succeed();
         let own = format!("{}\n", played.id());
-        assert_eq!(played.nobody_left(AT_ONCE), own);
+        assert_eq!(played.nobody_left(at_once()), own);
     });
 }
 
@@ -170,7 +170,7 @@ fn a_listing_leaves_nothing() {
         let own = std::env::current_exe().expect("it is known");
         let mut program = Program::start(Command::new(own).arg("--list"));
         program.succeed();
-        let listed = program.nobody_left(AT_ONCE);
+        let listed = program.nobody_left(at_once());
         assert_eq!(listed.matches("a_listing_leaves_nothing: test").count(), 1, "{listed}");
     });
 }
@@ -181,7 +181,7 @@ fn a_main_in_a_module_is_no_opt_in() {
     within(DEADLINE, || {
         let mut program = Program::start(&mut Command::new(env!("CARGO_BIN_EXE_main_in_module")));
         program.succeed();
-        assert_eq!(program.nobody_left(AT_ONCE), "main, ReExec\nexample\n");
+        assert_eq!(program.nobody_left(at_once()), "main, ReExec\nexample\n");
     });
 }
 

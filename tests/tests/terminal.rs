@@ -7,7 +7,7 @@ use std::process::Command;
 
 use nix::sys::signal::{SigHandler, Signal, killpg, signal};
 use nix::unistd::Pid;
-use offshoot_tests::program::{AT_ONCE, Program, on_each};
+use offshoot_tests::program::{Program, at_once, on_each};
 use offshoot_tests::pty::pty;
 use offshoot_tests::{DEADLINE, run_command, within};
 
@@ -49,7 +49,7 @@ fn press(key: u8, signal: Signal) {
         (&pty.master).write_all(&[key]).expect("a key");
         program.expect("drained");
         program.succeed();
-        program.nobody_left(AT_ONCE);
+        program.nobody_left(at_once());
     });
 }
 
@@ -74,7 +74,7 @@ fn nor_do_signals_to_the_whole_group() {
             killpg(Pid::from_raw(program.id() as i32), signal).expect("the group is there");
             program.expect("drained");
             program.succeed();
-            program.nobody_left(AT_ONCE);
+            program.nobody_left(at_once());
         }
     });
 }
@@ -92,7 +92,7 @@ fn hanging_up_the_terminal_of_a_program_that_dies_of_it_leaves_nothing() {
             program.expect("at ");
         }
         drop(pty.master);
-        program.nobody_left(AT_ONCE);
+        program.nobody_left(at_once());
     });
 }
 

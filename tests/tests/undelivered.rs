@@ -1,6 +1,6 @@
 //! What a template, or a new process, cannot tell at once is told later.
 
-use offshoot_tests::program::{AT_ONCE, Program};
+use offshoot_tests::program::{Program, at_once};
 use offshoot_tests::{DEADLINE, output_of, within};
 
 const SHORT_OF_ROOM: &str = env!("CARGO_BIN_EXE_short_of_room");
@@ -25,6 +25,6 @@ fn a_new_process_that_waits_to_be_read_ends_with_the_program() {
     within(DEADLINE, || {
         let mut program = Program::play(SHORT_OF_ROOM, &["never"]);
         program.expect("they wait");
-        program.nobody_left(AT_ONCE);
+        program.nobody_left(at_once());
     });
 }

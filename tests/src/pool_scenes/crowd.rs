@@ -70,6 +70,8 @@ fn many_calls() {
     let count = 200_000;
     let before = Before::now();
     let pool = Pool::builder(nap).max(1).load(1).build().unwrap();
+    // There is a worker, which has what it was sent.
+    pool.call(0).wait().unwrap();
     let held = pool.call(1_000_000);
     let bytes = memory("self");
     let calls: Vec<_> = (0..count).map(|_| pool.call(0)).collect();

@@ -17,7 +17,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use offshoot::{Child, Error, Process, Start};
 use offshoot_tests::block_on::block_on;
-use offshoot_tests::program::{AT_ONCE, Watched};
+use offshoot_tests::program::{Watched, at_once};
 use offshoot_tests::{DEADLINE, eventually, state};
 
 use super::kills::assert_disconnected;
@@ -98,8 +98,8 @@ impl Scenery {
     /// Kills the template, and so all of its children, and sees to it that this is known here.
     fn kill(&self) {
         self.template.signal(Signal::SIGKILL);
-        assert!(self.template.gone_within(AT_ONCE));
-        assert!(self.children.iter().all(|child| child.gone_within(AT_ONCE)));
+        assert!(self.template.gone_within(at_once()));
+        assert!(self.children.iter().all(|child| child.gone_within(at_once())));
         assert_disconnected(self.not_asked.wait());
     }
 }
@@ -160,7 +160,7 @@ fn status_by_kernel(_: &[String]) {
     scenery.stop();
     let by_itself = scenery.children.last().expect("there are some");
     by_itself.signal(Signal::SIGUSR1);
-    assert!(by_itself.gone_within(AT_ONCE));
+    assert!(by_itself.gone_within(at_once()));
     scenery.kill();
 
     let open = [&tried, &timed, &polled, &awaited, &detached];
@@ -195,7 +195,7 @@ fn status_by_kernel(_: &[String]) {
     let waiter = by_wait(detached);
     interrupt(&waiter);
     lives.signal(Signal::SIGKILL);
-    assert!(lives.gone_within(AT_ONCE));
+    assert!(lives.gone_within(at_once()));
     println!("reap");
     let (status, detached) = waiter.join().expect("it does not panic");
     is_killed(status);

@@ -170,7 +170,7 @@ fn asks_first(_: &[String]) {
     drop(gate);
     drop(hold_gate);
     ends_well(forked);
-    let limit = offshoot_tests::program::AT_ONCE;
+    let limit = offshoot_tests::program::at_once();
     assert!(stuck.gone_within(limit), "the fork's processes die with the fork");
     closes_and_ends(&child);
 }

@@ -5,7 +5,7 @@ use std::thread;
 
 use nix::sys::signal::{SigSet, Signal, raise};
 use offshoot::{Args, Child, Process, Start};
-use offshoot_tests::program::{AT_ONCE, Watched};
+use offshoot_tests::program::{Watched, at_once};
 
 use super::{Scene, answer, at, for_ever, hold, never_ends, pipe, stay, template_of, touch};
 use super::{next_at, until_closed};
@@ -171,8 +171,8 @@ fn owner_killed(_: &[String]) {
     let template = Watched::new(next_at(&mut lines));
     let child = Watched::new(next_at(&mut lines));
     owner.kill().expect("it runs");
-    assert!(template.gone_within(AT_ONCE), "the template is still there");
-    assert!(child.gone_within(AT_ONCE), "its child is still there");
+    assert!(template.gone_within(at_once()), "the template is still there");
+    assert!(child.gone_within(at_once()), "its child is still there");
     super::works(new());
 }
 
@@ -199,7 +199,7 @@ fn retired(_: &[String]) {
     assert!(!process.gone_within(std::time::Duration::ZERO), "it left its child alone");
     second.stream().shutdown(std::net::Shutdown::Both).expect("it is open");
     assert!(second.wait().expect("it is told").success());
-    assert!(process.gone_within(AT_ONCE), "nobody needs it any more");
+    assert!(process.gone_within(at_once()), "nobody needs it any more");
 }
 
 /// Plays another program's scene, and reaps its orphans at once, as an init does (that
@@ -229,9 +229,9 @@ fn dropped(_: &[String]) {
     let outer = Watched::new(offshoot_tests::parent_of(nested.pid()).expect("it has a parent"));
     drop(child);
     drop(fork);
-    assert!(nested.gone_within(AT_ONCE), "the nested template is still there");
+    assert!(nested.gone_within(at_once()), "the nested template is still there");
     drop(template);
-    assert!(outer.gone_within(AT_ONCE), "the template is still there");
+    assert!(outer.gone_within(at_once()), "the template is still there");
 
     let executed = Process::new_exec().expect("it is made");
     let child = executed.fork().and_then(|p| p.run(until_closed)).expect("it runs");
@@ -239,7 +239,7 @@ fn dropped(_: &[String]) {
     drop(child);
     drop(executed);
     match offshoot::doctor().road {
-        offshoot::Road::ReExec => assert!(process.gone_within(AT_ONCE), "it is still there"),
+        offshoot::Road::ReExec => assert!(process.gone_within(at_once()), "it is still there"),
         // It was forked from the early template, which stays.
         _ => assert_eq!(template_of(&super::staying(new())).pid(), process.pid()),
     }

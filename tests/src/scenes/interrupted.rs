@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use offshoot::{Process, Start};
-use offshoot_tests::program::AT_ONCE;
+use offshoot_tests::program::at_once;
 
 use super::{Scene, template_of};
 
@@ -50,7 +50,7 @@ fn interrupted(_: &[String]) {
     let _pidfd = child.pidfd().expect("it runs");
     let template = template_of(&child);
     template.signal(Signal::SIGKILL);
-    assert!(template.gone_within(AT_ONCE));
+    assert!(template.gone_within(at_once()));
 
     let short = Duration::from_millis(100);
     let stream = child.stream().try_clone().expect("it can be duplicated");

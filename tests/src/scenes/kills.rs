@@ -6,7 +6,7 @@ use std::thread;
 use nix::sys::signal::Signal;
 use offshoot::{Child, Error, Process};
 use offshoot_tests::parent_of;
-use offshoot_tests::program::{AT_ONCE, Watched};
+use offshoot_tests::program::{Watched, at_once};
 
 use super::{Scene, never_ends, next_at, pipe, stay, staying, template_of, touch, works};
 
@@ -28,7 +28,7 @@ fn new() -> Process {
 
 fn kill(process: &Watched) {
     process.signal(Signal::SIGKILL);
-    assert!(process.gone_within(AT_ONCE), "{} does not die", process.pid());
+    assert!(process.gone_within(at_once()), "{} does not die", process.pid());
 }
 
 pub(super) fn assert_disconnected<T: std::fmt::Debug>(result: Result<T, Error>) {
@@ -64,10 +64,10 @@ fn template_killed(_: &[String]) {
     let below = [&nested, &inner].map(|t| t.fork().map(staying).expect("it can be forked"));
     let gone = below.each_ref().map(|c| (template_of(c), Watched::new(c.id().expect("it runs"))));
     kill(&template);
-    assert!(worker.gone_within(AT_ONCE), "workers die with their template");
+    assert!(worker.gone_within(at_once()), "workers die with their template");
     for (template, child) in &gone {
-        assert!(template.gone_within(AT_ONCE), "and so do templates");
-        assert!(child.gone_within(AT_ONCE), "and so do their children");
+        assert!(template.gone_within(at_once()), "and so do templates");
+        assert!(child.gone_within(at_once()), "and so do their children");
     }
     below.iter().for_each(|child| assert_disconnected(child.wait()));
     for template in [nested, inner] {
@@ -96,7 +96,7 @@ fn template_killed_in_setup(_: &[String]) {
     let (process, runner) = stuck_in_setup(new());
     let template = Watched::new(parent_of(process.pid()).expect("it has a parent"));
     kill(&template);
-    assert!(process.gone_within(AT_ONCE), "processes die with their template");
+    assert!(process.gone_within(at_once()), "processes die with their template");
     assert_disconnected(join(runner));
     works(new());
 }
@@ -191,7 +191,7 @@ fn without_ignoring_sigpipe(_: &[String]) {
         let worker = Watched::new(child.id().expect("it runs"));
         kill(&template_of(&child));
         // Until it has begun to run, it has the template's socket too.
-        assert!(worker.gone_within(AT_ONCE), "workers die with their template");
+        assert!(worker.gone_within(at_once()), "workers die with their template");
         (template, child)
     };
     let (template, _) = killed();

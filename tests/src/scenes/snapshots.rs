@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard};
 use nix::sys::signal::Signal;
 use offshoot::{Child, Process, Rpc, Start};
 use offshoot_tests::parent_of;
-use offshoot_tests::program::{AT_ONCE, Watched};
+use offshoot_tests::program::{Watched, at_once};
 
 use super::daemon::{become_daemon, closes_and_ends, in_fork};
 use super::{Scene, at, await_line, for_ever, hold, staying, template_of, touch};
@@ -160,7 +160,7 @@ fn snapshot_killed(_: &[String]) {
         Watched::new(running.id().expect("it runs")),
     ];
     template_of(&running).signal(Signal::SIGKILL);
-    assert!(gone.iter().all(|process| process.gone_within(AT_ONCE)), "they die with it");
+    assert!(gone.iter().all(|process| process.gone_within(at_once())), "they die with it");
     for error in [
         below.wait().expect_err("its template is dead"),
         running.wait().expect_err("its template is dead"),

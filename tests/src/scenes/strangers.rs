@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use nix::sys::signal::Signal;
 use nix::unistd::{getgid, getuid};
 use offshoot::{Args, Child, Error, Process, Start};
-use offshoot_tests::program::{AT_ONCE, Watched};
+use offshoot_tests::program::{Watched, at_once};
 
 use super::{Scene, echo, template_of, touch, works};
 
@@ -95,10 +95,10 @@ fn beyond_signals(_: &[String]) {
     // Nor is the signal delivered that says that the template has died.
     let [of_it, worker] = [template_of(&child), Watched::new(child.id().expect("it is known"))];
     of_it.signal(Signal::SIGKILL);
-    assert!(of_it.gone_within(AT_ONCE));
+    assert!(of_it.gone_within(at_once()));
     answers(&child);
     drop(child);
-    assert!(worker.gone_within(AT_ONCE), "it ends by itself");
+    assert!(worker.gone_within(at_once()), "it ends by itself");
 }
 
 fn answers(child: &Child) {

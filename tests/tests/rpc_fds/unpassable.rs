@@ -97,6 +97,7 @@ fn its_callback_cannot_wait() {
         let (again, free) = (Arc::clone(&rpc), closed.clone());
         rpc.call_then((closed.clone(), vec![unpassable().unwrap()]), move |result| {
             let inner = again.call((free, vec![])).wait();
+            drop(again);
             tell.send((result.unwrap_err(), inner.unwrap_err())).unwrap();
         });
         drop((gate, closed));
