@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use offshoot::{Context, Pool, Process, RunArgs};
+use offshoot::{Context, Fd, Pool, Process, RunArgs};
+use offshoot_tests::hear::{Gate, pass};
 use offshoot_tests::{DEADLINE, eventually, within};
 
 offshoot::early!();
@@ -17,6 +18,12 @@ fn double(n: u64) -> u64 {
 
 #[offshoot::worker]
 fn own_pid() -> u32 {
+    std::process::id()
+}
+
+#[offshoot::worker]
+fn held(gate: Fd) -> u32 {
+    pass(&gate);
     std::process::id()
 }
 
@@ -116,7 +123,7 @@ fn a_map_is_in_order_and_pulls_no_more_than_it_needs() {
 #[test]
 fn it_grows_to_its_maximum_and_shrinks_to_what_is_kept() {
     within(DEADLINE, || {
-        let pool = Pool::builder(nap)
+        let pool = Pool::builder(held)
             .max(3)
             .idle(1)
             .load(1)
@@ -124,8 +131,11 @@ fn it_grows_to_its_maximum_and_shrinks_to_what_is_kept() {
             .stop(Duration::from_millis(20))
             .build()
             .unwrap();
-        let pids: BTreeSet<u32> =
-            pool.map_unordered([50; 12]).map(|result| result.unwrap()).collect();
+        let (gate, shut) = Gate::new();
+        let calls: Vec<_> = (0..6).map(|_| pool.call(shut.clone())).collect();
+        eventually(DEADLINE, "all are at work", || pool.stats().busy == 3);
+        drop((gate, shut));
+        let pids: BTreeSet<u32> = calls.into_iter().map(|call| call.wait().unwrap()).collect();
         assert_eq!(pids.len(), 3);
         eventually(DEADLINE, "only one is kept", || {
             let stats = pool.stats();

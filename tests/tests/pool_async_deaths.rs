@@ -6,7 +6,7 @@ use std::time::Duration;
 use offshoot::testing::kill_worker;
 use offshoot::{Call, Context, Done, Error, Pool};
 use offshoot_tests::probe::Clean;
-use offshoot_tests::{DEADLINE, within};
+use offshoot_tests::{DEADLINE, eventually, within};
 
 offshoot::early!();
 
@@ -50,7 +50,8 @@ fn all_open_calls_fail(builder: offshoot::pool::PoolBuilder<u32, u32, u32>) {
     };
     // The next worker answers.
     assert!(![victim, other].contains(&waiting.wait().unwrap()));
-    assert_eq!(pool.stats().failed.died, u64::from(OPEN));
+    let died = || pool.stats().failed.died;
+    eventually(DEADLINE, "all that the other had have ended", || died() == u64::from(OPEN));
     kill_worker(&pool, other).unwrap();
     for call in calls {
         error_of(&call.wait().unwrap_err());

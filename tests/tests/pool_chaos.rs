@@ -158,7 +158,7 @@ fn a_hundred_thousand_jobs_of_sync_workers_that_are_killed() {
         let every = Duration::from_millis(3);
         let storm = Storm { jobs: 100_000, every, templates: 0, seed: 1 };
         let harm = ride_out(Pool::builder(sync).load(8), &storm, true);
-        assert!(harm.workers > 100, "{harm:?}");
+        assert!(harm.workers > 10, "{harm:?}");
     });
 }
 
@@ -168,7 +168,7 @@ fn a_hundred_thousand_jobs_while_templates_are_killed_too() {
         let every = Duration::from_millis(3);
         let storm = Storm { jobs: 100_000, every, templates: 2, seed: 2 };
         let harm = ride_out(Pool::builder(sync).load(8).spares(1), &storm, true);
-        assert!(harm.workers > 50 && harm.templates > 5, "{harm:?}");
+        assert!(harm.workers > 10 && harm.templates > 1, "{harm:?}");
     });
 }
 
@@ -178,7 +178,7 @@ fn jobs_of_workers_with_done_that_are_killed() {
         let every = Duration::from_millis(3);
         let storm = Storm { jobs: 50_000, every, templates: 1, seed: 3 };
         let harm = ride_out(Pool::builder(by_done).load(16), &storm, false);
-        assert!(harm.workers > 20, "{harm:?}");
+        assert!(harm.workers > 5, "{harm:?}");
     });
 }
 
@@ -188,7 +188,7 @@ fn jobs_of_async_workers_that_are_killed() {
         let every = Duration::from_millis(3);
         let storm = Storm { jobs: 50_000, every, templates: 1, seed: 4 };
         let harm = ride_out(Pool::builder(by_await).load(16), &storm, false);
-        assert!(harm.workers > 20, "{harm:?}");
+        assert!(harm.workers > 5, "{harm:?}");
     });
 }
 
@@ -198,6 +198,6 @@ fn with_one_worker_and_one_call_at_a_time() {
         let every = Duration::from_millis(2);
         let storm = Storm { jobs: 20_000, every, templates: 2, seed: 5 };
         let harm = ride_out(Pool::builder(sync).max(1).load(1), &storm, true);
-        assert!(harm.workers > 20, "{harm:?}");
+        assert!(harm.workers > 5, "{harm:?}");
     });
 }

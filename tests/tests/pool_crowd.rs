@@ -1,11 +1,15 @@
 //! A thousand workers, and very many calls.
 
-use offshoot_tests::{DEADLINE, output_of, within};
+use std::process::Command;
+
+use offshoot_tests::{DEADLINE, run_command_within};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_pool_scenes");
 
-fn play(scene: &'static str) -> String {
-    within(2 * DEADLINE, move || output_of(PROGRAM, &[scene]))
+fn play(scene: &str) -> String {
+    let output = run_command_within(2 * DEADLINE, Command::new(PROGRAM).arg(scene));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]

@@ -61,7 +61,9 @@ fn builder() -> PoolBuilder<(String, Option<Fd>), u32> {
 /// The worker acts, with two calls behind; what they are told.
 fn told(pool: &Acts, how: &str) -> (Error, [Told; 2]) {
     let (gate, shut) = Gate::new();
-    let bad = pool.call((how.into(), Some(shut)));
+    let bad = pool.request((how.into(), Some(shut)));
+    // The only one whose time is up.
+    let bad = if how == "hang" { bad.timeout(Duration::from_secs(1)) } else { bad }.call();
     let behind = ["", ""].map(|how| pool.call((how.into(), None)));
     drop(gate);
     (bad.wait().unwrap_err(), behind.map(|call| call.wait()))
@@ -124,7 +126,7 @@ fn what_it_wrote_last_is_in_the_error() {
 fn a_worker_that_hangs_is_killed_when_the_time_is_up() {
     within(DEADLINE, || {
         let clean = Clean::before();
-        let (pool, complaints) = complaints(builder().timeout(Duration::from_secs(1)));
+        let (pool, complaints) = complaints(builder());
         let (error, behind) = told(&pool, "hang");
         assert!(error.is_timeout(), "{error}");
         assert!(behind.iter().all(Result::is_ok), "{behind:?}");
@@ -143,11 +145,12 @@ fn a_worker_that_hangs_is_killed_when_the_time_is_up() {
 fn a_worker_that_is_stopped_is_killed_when_the_time_is_up() {
     within(DEADLINE, || {
         let clean = Clean::before();
-        let pool = builder().timeout(Duration::from_secs(1)).build().unwrap();
+        let pool = builder().build().unwrap();
         let pid = pool.call((String::new(), None)).wait().unwrap();
         let stalled = stall_worker(&pool, pid).unwrap();
-        let calls = ["", "", ""].map(|how| pool.call((how.into(), None)));
-        let [first, second, third] = calls.map(|call| call.wait());
+        let first = pool.request((String::new(), None)).timeout(Duration::from_secs(1)).call();
+        let behind = ["", ""].map(|how| pool.call((how.into(), None)));
+        let (first, [second, third]) = (first.wait(), behind.map(|call| call.wait()));
         assert!(first.unwrap_err().is_timeout());
         assert_ne!(second.unwrap(), pid);
         assert_ne!(third.unwrap(), pid);

@@ -34,6 +34,7 @@ fn builder(over: &Sender<()>) -> PoolBuilder<(u32, Option<Fd>), u32, u32> {
 #[test]
 fn who_waits_for_the_end_does_not_go_on_before_on_destroy_has() {
     within(DEADLINE, || {
+        let clean = Clean::before();
         let ((begins, begun), (leave, left)) = (channel(), channel());
         let over = Arc::new(AtomicBool::new(false));
         let tells = Arc::clone(&over);
@@ -64,6 +65,8 @@ fn who_waits_for_the_end_does_not_go_on_before_on_destroy_has() {
             leave.send(()).unwrap();
             assert!(finishes.join().unwrap() && awaits.join().unwrap(), "it had been told");
         });
+        drop(pool);
+        clean.after();
     });
 }
 

@@ -144,7 +144,7 @@ fn of_values() {
 fn of_pools() {
     within(DEADLINE, || {
         let pool = Pool::builder(licensed).backoff(Duration::ZERO, Duration::ZERO);
-        let pool = pool.build().unwrap();
+        let pool = pool.restart(5, DEADLINE).build().unwrap();
         let error = pool.call(1).wait().unwrap_err();
         let words = ["5 in a row", "the licence has expired", "`reload` begins anew"];
         is(&error, &["init", "pool broken"], &words);

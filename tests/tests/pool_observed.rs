@@ -1,6 +1,6 @@
 //! What a pool says of itself: figures, and a span for each call.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use offshoot::pool::{PoolBuilder, Stats};
 use offshoot::{Pool, Process};
@@ -144,17 +144,20 @@ fn what_cannot_be_read_is_counted_too() {
 fn times_are_those_of_waiting_and_of_running() {
     within(DEADLINE, || {
         let pool = Pool::builder(naps).max(1).load(2).build().unwrap();
+        let begun = Instant::now();
         let calls: Vec<_> = (0..4).map(|_| pool.call(30)).collect();
+        let made = begun.elapsed();
         assert!(calls.into_iter().all(|call| call.wait().is_ok()));
         let Stats { wait, run, .. } = pool.finish().unwrap();
         let ms = Duration::from_millis;
         assert_eq!((wait.count(), run.count()), (4, 4));
         // One ends for the pool when its result is read, and the next one begins then.
         assert!(run.mean() >= ms(30) && run.max() >= ms(30), "{run:?}");
-        // The last one waits for three others, be it in the worker or before; half of
-        // them for one.
-        assert!(wait.max() >= ms(90) && wait.percentile(100.0) >= ms(90), "{wait:?}");
-        assert!(wait.percentile(50.0) >= ms(30) && wait.mean() >= ms(45), "{wait:?}");
+        // The last one waits for three others, be it in the worker or before, and half of
+        // them for one: all since they were made, which may have taken a while.
+        let least = |time| ms(time).saturating_sub(made);
+        assert!(wait.max() >= least(90) && wait.percentile(100.0) >= least(90), "{wait:?}");
+        assert!(wait.percentile(50.0) >= least(30) && wait.mean() >= least(45), "{wait:?}");
         let shown = format!("{wait:?}");
         assert!(shown.starts_with("Times { count: 4, mean: "), "{shown}");
     });
@@ -257,6 +260,7 @@ fn a_span_says_how_its_call_ended() {
         assert!(wrong.is_empty(), "{wrong:?}");
         let times =
             calls(&logged).iter().filter(|c| matches!(c.get("wait_us"), Some(Got::U64(_)))).count();
-        assert!(times >= 6);
+        // What two threads log at the same time is not told apart here.
+        assert!(times >= 5);
     });
 }

@@ -3,6 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
+use offshoot::pool::PoolBuilder;
 use offshoot::testing::{
     Chaos, Harm, drop_fd, kill_template, kill_worker, stall_template, stall_worker,
 };
@@ -30,8 +31,12 @@ fn template() -> Process {
 
 type Pids = Pool<Option<offshoot::Fd>, u32>;
 
+fn builder() -> PoolBuilder<Option<offshoot::Fd>, u32> {
+    Pool::builder(own_pid).template(template()).max(2).stop(Duration::MAX)
+}
+
 fn pool() -> Pids {
-    Pool::builder(own_pid).template(template()).max(2).stop(Duration::MAX).build().unwrap()
+    builder().build().unwrap()
 }
 
 #[test]
@@ -147,7 +152,9 @@ fn a_worker_without_its_stream_is_lost() {
 }
 
 fn harm(with: impl FnOnce(Chaos) -> Chaos, enough: fn(&Harm) -> bool) -> Harm {
-    let pool = pool();
+    // Those that are killed before they are ready are no sign that all is lost.
+    let pool = builder().restart(u32::MAX, DEADLINE).backoff(Duration::ZERO, Duration::ZERO);
+    let pool = pool.build().unwrap();
     let chaos = with(Chaos::new(&pool).seed(7).every(Duration::from_millis(1))).start().unwrap();
     eventually(DEADLINE, "harm is done", || {
         // Without workers there is nobody to do harm to.
@@ -200,7 +207,8 @@ fn chaos_stops_at_once_and_keeps_no_pool() {
         let chaos = Chaos::new(&calm).every(Duration::from_millis(1)).start().unwrap();
         let over = calm.finish().unwrap();
         drop(calm);
-        assert!(chaos.stop().workers <= over.died);
+        // One that was killed may have been about to end, and have been killed twice.
+        assert!(over.died <= chaos.stop().workers);
         clean.after();
     });
 }
