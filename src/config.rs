@@ -219,6 +219,11 @@ impl Process {
 
     /// Lets the process outlive its template, and the program; forks of this process
     /// too. The status of a process that does is known to nobody.
+    ///
+    /// A program may end as soon as it has asked for such a process. But it is made by its template: one with
+    /// setup functions, or another's fork, dies with the program unless it is detached itself, and makes
+    /// nothing after that. And setup functions that were queued before this run while the process is not
+    /// detached yet.
     pub fn detach(mut self) -> Process {
         self.queue().config(&Step::DeathSignal(0));
         self

@@ -34,6 +34,9 @@ pub(crate) fn go_on(
     asker: Sender,
 ) {
     let parent = template.pid;
+    if fork.how.detached {
+        template.death_signal = 0;
+    }
     if template.tie_to(parent).is_err() {
         exit_now(127);
     }
@@ -84,7 +87,7 @@ impl Launch<'_> {
             && fds.len() == 1
             && let Some(stream) = fds.pop()
         {
-            return self.run(foreseen.entry, &datagram[foreseen.name], stream, fork.tell_ready);
+            return self.run(foreseen.entry, &datagram[foreseen.name], stream, fork.how.tell_ready);
         }
         let Parts { socket, mut steps, mut fds, parcel } = fork.take_apart(datagram, fds)?;
         self.take_on(&mut steps, asker)?;
@@ -102,13 +105,13 @@ impl Launch<'_> {
             return Err(malformed(wire::Malformed("descriptors left over")));
         }
         match end {
-            End::Serve => self.serve(socket, fork.tell_ready),
+            End::Serve => self.serve(socket, fork.how.tell_ready),
             End::Run(name) => {
                 let entry =
                     entry::find_runnable(&name).map_err(|e| Failure::new(Stage::Entry, 0, e))?;
-                self.run(entry, &name, socket, fork.tell_ready)
+                self.run(entry, &name, socket, fork.how.tell_ready)
             }
-            End::Exec(args) => self.exec(&args, socket, fork.tell_ready),
+            End::Exec(args) => self.exec(&args, socket, fork.how.tell_ready),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::queue::Queue;
 use crate::slot::{Asked, Loss, Slot};
 use crate::sys::fdpass;
 use crate::tether::Tether;
-use crate::wire::{self, End};
+use crate::wire::{self, End, How};
 
 /// More queued bytes than this are sent to a process once, rather than to each of its
 /// forks.
@@ -148,7 +148,8 @@ impl Inner {
     ) -> Result<(u64, Arc<Slot>), RequestError> {
         let fds = self.queue.fds();
         link.request(Asked::Process, |socket, id| {
-            wire::send_fork(socket, id, self.queue.steps(), end, far.as_fd(), &fds, tell_ready)
+            let how = How { tell_ready, detached: self.queue.is_detached() };
+            wire::send_fork(socket, id, self.queue.steps(), end, far.as_fd(), &fds, how)
         })
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Queue {
     before: usize,
     setup: bool,
     config: bool,
+    /// And before any setup function, which may never end.
+    detached: bool,
     error: Option<Arc<dyn Fn() -> Error + Send + Sync>>,
 }
 
@@ -41,6 +43,7 @@ impl Queue {
 
     pub(crate) fn config(&mut self, step: &Step<'_>) {
         self.config = true;
+        self.detached |= matches!(step, Step::DeathSignal(0)) && !self.setup;
         self.push(step);
     }
 
@@ -102,6 +105,7 @@ impl Queue {
             before: self.before,
             setup: self.setup,
             config: self.config,
+            detached: self.detached,
             error: None,
         })
     }
@@ -112,6 +116,7 @@ impl Queue {
         let mut both = self.clone()?;
         both.steps.extend_from_slice(&later.steps);
         both.fds.extend(later.fds.iter().cloned());
+        both.detached |= later.detached && !both.setup;
         both.setup |= later.setup;
         both.config |= later.config;
         both.check_size();
@@ -128,6 +133,10 @@ impl Queue {
 
     pub(crate) fn len(&self) -> usize {
         self.steps.len()
+    }
+
+    pub(crate) fn is_detached(&self) -> bool {
+        self.detached
     }
 
     pub(crate) fn has_setup(&self) -> bool {
@@ -150,6 +159,26 @@ impl fmt::Debug for Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_is_detached_from_its_beginning_unless_a_setup_function_is_to_run_before() {
+        let detach = |queue: &mut Queue| queue.config(&Step::DeathSignal(0));
+        let mut queue = Queue::default();
+        queue.config(&Step::DeathSignal(9));
+        assert!(!queue.is_detached());
+        detach(&mut queue);
+        queue.setup("touch", Vec::new());
+        assert!(queue.is_detached() && queue.clone().unwrap().is_detached());
+        // What it is forked from is, so that it need not.
+        assert!(!queue.next().is_detached());
+        let mut after = Queue::default();
+        after.setup("touch", Vec::new());
+        detach(&mut after);
+        assert!(!after.is_detached());
+        let with = |first: &Queue, second: &Queue| first.with(second).unwrap().is_detached();
+        assert!(with(&Queue::default(), &queue) && with(&queue, &after));
+        assert!(!with(&after, &queue) && !with(&Queue::default(), &after));
+    }
 
     #[test]
     fn more_than_one_process_can_be_sent_is_an_error() {

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! byte 0   kind
-//!      1   flags: 1 body is elsewhere, 2 descriptors in a parcel, 4 tell when ready
+//!      1   flags: 1 body is elsewhere, 2 descriptors in a parcel, 4 tell when ready, 8 detached
 //!      2-3 descriptors attached to this datagram
 //!      4-7 descriptors queued in all (Fork), or 0
 //!      8-15 id: chosen by the parent, names the new process or the question
@@ -74,6 +74,7 @@ const _: () = assert!(INLINE_FDS > 0 && INLINE_FDS <= u16::MAX as usize);
 const IN_FILE: u8 = 1;
 const IN_PARCEL: u8 = 2;
 const TELL_READY: u8 = 4;
+const DETACHED: u8 = 8;
 
 const FORK: u8 = 1;
 const SIGNAL: u8 = 2;
@@ -155,6 +156,17 @@ pub(crate) fn id_of(datagram: &[u8]) -> u64 {
     datagram.get(8..16).map_or(0, |b| u64::from_le_bytes(b.try_into().expect("eight bytes")))
 }
 
+/// What a Fork says beside its steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct How {
+    /// Somebody waits until they are done.
+    pub(crate) tell_ready: bool,
+    /// The process is not tied to its template from the first instruction on. There is a step
+    /// that says so as well; but before the process has come to that, the template may have
+    /// ended, as the program does that asks for it.
+    pub(crate) detached: bool,
+}
+
 /// Sends a Fork. Blocks only while the template has more unread requests than its
 /// socket's buffer holds.
 pub(crate) fn send_fork(
@@ -164,10 +176,11 @@ pub(crate) fn send_fork(
     end: &End<'_>,
     end_socket: BorrowedFd<'_>,
     queued: &[BorrowedFd<'_>],
-    tell_ready: bool,
+    how: How,
 ) -> io::Result<()> {
     let tail = end.encode();
-    let mut flags = if tell_ready { TELL_READY } else { 0 };
+    let mut flags = if how.tell_ready { TELL_READY } else { 0 };
+    flags |= if how.detached { DETACHED } else { 0 };
     let mut fds = Vec::with_capacity(1 + queued.len().min(INLINE_FDS));
     fds.push(end_socket);
     let file;

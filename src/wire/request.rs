@@ -6,8 +6,8 @@ use std::os::fd::OwnedFd;
 
 use super::step::{self, Reader};
 use super::{
-    FORK, Failure, HEADER, IN_FILE, IN_PARCEL, MAX_QUEUED_FDS, Malformed, PID, PIDFD, PRIVILEGED,
-    RETIRE, SIGNAL, STREAMS, Stage, Steps, TELL_READY, id_of,
+    DETACHED, FORK, Failure, HEADER, How, IN_FILE, IN_PARCEL, MAX_QUEUED_FDS, Malformed, PID,
+    PIDFD, PRIVILEGED, RETIRE, SIGNAL, STREAMS, Stage, Steps, TELL_READY, id_of,
 };
 use crate::sys::fdpass;
 
@@ -44,7 +44,7 @@ pub(crate) enum Request {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fork {
     pub(crate) id: u64,
-    pub(crate) tell_ready: bool,
+    pub(crate) how: How,
     /// Length of the datagram; the body begins behind its header.
     len: usize,
     pub(super) in_file: bool,
@@ -160,7 +160,7 @@ impl Request {
 
     fn fork(h: &[u8], body: &[u8], attached: usize, id: u64) -> Result<Request, Malformed> {
         let flags = h[1];
-        if flags & !(IN_FILE | IN_PARCEL | TELL_READY) != 0 {
+        if flags & !(IN_FILE | IN_PARCEL | TELL_READY | DETACHED) != 0 {
             return Err(Malformed("unknown flags"));
         }
         let queued = u32::from_le_bytes([h[4], h[5], h[6], h[7]]) as usize;
@@ -177,7 +177,8 @@ impl Request {
         if (beyond > 0) != in_parcel {
             return Err(Malformed("descriptors are missing"));
         }
-        let (tell_ready, len) = (flags & TELL_READY != 0, HEADER + body.len());
-        Ok(Request::Fork(Fork { id, tell_ready, len, in_file, in_parcel, beyond }))
+        let how = How { tell_ready: flags & TELL_READY != 0, detached: flags & DETACHED != 0 };
+        let len = HEADER + body.len();
+        Ok(Request::Fork(Fork { id, how, len, in_file, in_parcel, beyond }))
     }
 }

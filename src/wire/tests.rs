@@ -189,11 +189,11 @@ fn descriptors_go_with_their_reply_alone() {
 fn requests_that_lie_are_refused() {
     let mut rng = Rng(5);
     let mut accepted = 0;
-    for _ in 0..100_000 {
+    for _ in 0..200_000 {
         let kind = [FORK, SIGNAL, PIDFD, PID, PRIVILEGED, RETIRE, STREAMS, 0, 99][rng.below(9)];
         let attached = [0, 1, 2, 3, 4, 253][rng.below(6)];
         let queued = [0, 1, 2, 300, MAX_QUEUED_FDS, MAX_QUEUED_FDS + 1][rng.below(6)];
-        let flags = if rng.below(9) == 0 { rng.any() as u8 } else { rng.below(8) as u8 };
+        let flags = if rng.below(9) == 0 { rng.any() as u8 } else { rng.below(16) as u8 };
         let mut bytes = header(kind, flags, attached, queued, rng.any()).to_vec();
         let len = [0, 8, 12, 40][rng.below(4)];
         bytes.extend((0..len).map(|_| rng.any() as u8));
@@ -208,6 +208,8 @@ fn requests_that_lie_are_refused() {
                 assert_eq!(attached - own + fork.beyond, queued);
                 assert_eq!(fork.beyond > 0, fork.in_parcel);
                 assert!(!fork.in_file || len == 0);
+                let (tell_ready, detached) = (flags & TELL_READY != 0, flags & DETACHED != 0);
+                assert_eq!(fork.how, How { tell_ready, detached });
             }
             Request::Signal { .. } => assert_eq!((attached, flags, len), (0, 0, 12)),
             Request::Pid { .. } | Request::Pidfd { .. } => {

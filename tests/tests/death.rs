@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use offshoot_tests::program::{Program, TREE, Watched, at_once, on_each};
-use offshoot_tests::{output_of, parent_of};
+use offshoot_tests::{DEADLINE, output_of, parent_of};
 
 const MAIN_CAUGHT: &str = env!("CARGO_BIN_EXE_main_caught");
 const HOOK_SERVED: &str = env!("CARGO_BIN_EXE_hook_served");
@@ -80,6 +80,16 @@ fn detached_processes_outlive_program_and_template() {
             assert!(child.gone_within(at_once()));
         }
         program.nobody_left(at_once());
+    });
+}
+
+#[test]
+fn detached_processes_come_to_be_although_the_program_ends_at_once() {
+    on_each(&ALL, |program| {
+        for _ in 0..10 {
+            let mut program = Program::play(program, &["detached_at_once"]);
+            assert_eq!(program.nobody_left(DEADLINE), "here\n".repeat(4));
+        }
     });
 }
 

@@ -13,6 +13,7 @@ use super::{next_at, until_closed};
 pub(super) const SCENES: &[Scene] = &[
     ("tree", tree),
     ("detached", detached),
+    ("detached_at_once", detached_at_once),
     ("told", told),
     ("another_user", another_user),
     ("owner_killed", owner_killed),
@@ -116,6 +117,25 @@ fn detached(_: &[String]) {
     }
     // The input is for them.
     for_ever();
+}
+
+/// The program ends as soon as it has asked for them, with something unread.
+fn detached_at_once(_: &[String]) {
+    let new = || Process::new().expect("processes can be made");
+    let unread = new().run(until_closed).expect("it runs");
+    unread.id().expect("it runs");
+    let template = new().detach().setup(touch, [""; 0]);
+    let _of_template = template.fork().and_then(|p| p.run(says)).expect("it runs");
+    unread.kill().expect("it runs");
+    let _plain = new().detach().run(says).expect("it runs");
+    let _more = new().send_arg("more").env("MORE", "1").detach().run(says).expect("it runs");
+    let _executed = new().detach().exec(["echo", "here"]).expect("it is sent");
+    std::process::exit(0);
+}
+
+#[offshoot::entry]
+fn says(_start: Start) {
+    println!("here");
 }
 
 /// Setup functions become somebody else, which makes the kernel forget the signal.

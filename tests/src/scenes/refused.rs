@@ -10,6 +10,7 @@ use std::thread;
 
 use nix::sys::signal::Signal;
 use offshoot::Process;
+use offshoot_tests::program::Watched;
 use offshoot_tests::{DEADLINE, eventually, state};
 
 use super::{Scene, staying, template_of, until_closed, works};
@@ -40,7 +41,7 @@ fn refused_while_read(_: &[String]) {
     let (ends_first, ends_unread) = (new().run(until_closed), new().run(until_closed));
     let (ends_first, ends_unread) = (ends_first.expect("it runs"), ends_unread.expect("it runs"));
     let lost = staying(new());
-    let template = template_of(&lost);
+    let (template, holder) = (template_of(&lost), Watched::new(lost.id().expect("it runs")));
     let pid = ends_unread.id().expect("it runs");
 
     let (held, is_held) = sync_channel(0);
@@ -62,6 +63,8 @@ fn refused_while_read(_: &[String]) {
     let waiter = thread::spawn(move || lost.wait());
     template.signal(Signal::SIGKILL);
     assert!(template.gone_within(DEADLINE));
+    // Until it has begun to run, it has the template's socket too.
+    assert!(holder.gone_within(DEADLINE));
     for _ in 0..3 {
         let child = new().run(until_closed).expect("there is a new template");
         let again = template_of(&child);

@@ -207,7 +207,9 @@ fn what_was_asked_for_is_done_although_the_owner_died_with_replies_unread() {
         let pid = nix::unistd::Pid::from_raw(victim.pid as i32);
         let mut ask = |steps: &[u8]| {
             let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
-            forge::fork(victim.id(), steps, "answer", far.into()).send(&victim.raw).unwrap();
+            let fork = forge::fork(victim.id(), steps, "answer", far.into());
+            let flags = if steps.is_empty() { 0 } else { forge::DETACHED };
+            Message { flags, ..fork }.send(&victim.raw).unwrap();
             near
         };
         let said = |mut stream: std::os::unix::net::UnixStream| {
@@ -220,7 +222,7 @@ fn what_was_asked_for_is_done_although_the_owner_died_with_replies_unread() {
         eventually(DEADLINE, "it is stopped", || state(pid.as_raw() as u32) == Some('T'));
         // To outlive its template.
         let detached = ask(&[16, 0, 0, 0, 0]);
-        drop(victim);
+        victim.owner_dies();
         kill(pid, Signal::SIGCONT).unwrap();
         assert_eq!(said(detached), "here");
         eventually(DEADLINE, "it has ended", || !runs(pid.as_raw() as u32));

@@ -120,6 +120,7 @@ fn no_answer_overtakes_what_was_kept() {
             let stays = victim.id();
             forge::fork(stays, &[], "linger", far.into()).send(&victim.raw).unwrap();
             eventually(DEADLINE, "it is there", || !children_of(victim.pid).is_empty());
+            eventually(DEADLINE, "all is done", || state(victim.pid) == Some('S'));
             kill(pid, Signal::SIGSTOP).unwrap();
             eventually(DEADLINE, "it is stopped", || state(victim.pid) == Some('T'));
             let question = ask(&mut victim, question, stays);

@@ -1,7 +1,7 @@
 //! A template that is lied to, and what it is honestly asked.
 
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use nix::sys::socket::{setsockopt, sockopt};
 use offshoot::{Args, Process, Start};
@@ -30,6 +30,8 @@ pub(crate) struct Victim {
     _parent: Option<OwnedFd>,
     pub(crate) raw: OwnedFd,
     honest: Process,
+    /// The descriptor that the honest handle has.
+    its: RawFd,
     pub(crate) pid: u32,
     fds: std::collections::BTreeSet<i32>,
     lies: u64,
@@ -52,14 +54,16 @@ impl Victim {
     }
 
     fn of(parent: Option<OwnedFd>, raw: OwnedFd) -> Victim {
-        let honest = Process::from_fd(raw.try_clone().unwrap()).unwrap();
+        let own = raw.try_clone().unwrap();
+        let its = own.as_raw_fd();
+        let honest = Process::from_fd(own).unwrap();
         let child = honest.fork().unwrap().run(linger).unwrap();
         let pid = template_of(&child);
         child.stream().shutdown(std::net::Shutdown::Both).unwrap();
         // That it has ended is read, too.
         assert!(child.wait().unwrap().success());
         drop(child);
-        Victim { _parent: parent, raw, honest, pid, fds: fds_of(pid), lies: 0 }
+        Victim { _parent: parent, raw, honest, its, pid, fds: fds_of(pid), lies: 0 }
     }
 
     /// Ids that the honest handle does not use.
@@ -90,6 +94,12 @@ impl Victim {
             }
             assert_ne!(bytes[0], 129, "it is not ready for anything");
         }
+    }
+
+    /// As if its owner were killed: nothing is said, and all that was its is closed.
+    pub(crate) fn owner_dies(self) {
+        std::mem::forget(self.honest);
+        nix::unistd::close(self.its).unwrap();
     }
 
     /// It is as it was, works for the honest, and ends when it is let go.
