@@ -19,10 +19,10 @@ pub const REQUESTS: [u8; 7] = [1, 2, 3, 4, 5, 6, 7];
 pub const REPLIES: [u8; 6] = [129, 130, 131, 132, 133, 134];
 /// Flags of a Fork: its body is in a memory file.
 pub const IN_FILE: u8 = 1;
-/// The process is not tied to its template.
-pub const DETACHED: u8 = 8;
 /// Flags of a Fork: descriptors are in a parcel.
 pub const IN_PARCEL: u8 = 2;
+/// Flags of a Fork: the process is not tied to its template.
+pub const DETACHED: u8 = 8;
 
 /// Random numbers that are the same in each run (splitmix64).
 #[derive(Debug)]

@@ -80,6 +80,15 @@ pub fn state(pid: u32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
+/// Waits until a thread sleeps, and has done so for many looks.
+pub fn sleeps(tid: u32) {
+    let mut asleep = 0;
+    eventually(DEADLINE, "the thread sleeps", || {
+        asleep = if state(tid) == Some('S') { asleep + 1 } else { 0 };
+        asleep == 20
+    });
+}
+
 /// Whether a process exists and is not a zombie.
 pub fn runs(pid: u32) -> bool {
     !matches!(state(pid), None | Some('Z' | 'X'))

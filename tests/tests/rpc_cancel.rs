@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use offshoot::{Process, Rpc, RunArgs};
 use offshoot_tests::lying::{Random, stay};
-use offshoot_tests::{DEADLINE, eventually, state, within};
+use offshoot_tests::{DEADLINE, sleeps, within};
 
 offshoot::early!();
 
@@ -250,11 +250,7 @@ fn a_call_that_waits_in_the_worker_is_skipped_though_no_more_calls_will_come() {
                 });
                 let tid = told.recv().unwrap();
                 // It has told the worker then.
-                let mut asleep = 0;
-                eventually(DEADLINE, "it waits for the end", || {
-                    asleep = if state(tid) == Some('S') { asleep + 1 } else { 0 };
-                    asleep == 20
-                });
+                sleeps(tid);
                 Some(thread)
             } else {
                 drop(rpc);

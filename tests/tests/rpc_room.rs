@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, gettid};
 use offshoot::{Call, Error, Process, Rpc};
 use offshoot_tests::block_on::{Bell, block_on, run_woken};
-use offshoot_tests::{DEADLINE, eventually, within};
+use offshoot_tests::{DEADLINE, eventually, sleeps, within};
 
 offshoot::early!();
 
@@ -32,17 +32,6 @@ fn stopped(max: usize) -> (Counter, Vec<Call<usize>>) {
     (rpc, calls)
 }
 
-/// Waits until a thread of this process sleeps, and has done so for many looks.
-fn sleeps(tid: Pid) {
-    let mut asleep = 0;
-    eventually(DEADLINE, "the thread sleeps", || {
-        let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).unwrap();
-        let sleeps = stat.rsplit_once(") ").unwrap().1.starts_with('S');
-        asleep = if sleeps { asleep + 1 } else { 0 };
-        asleep == 20
-    });
-}
-
 /// Calls on a thread of its own, which has to wait for room; what it was answered, and that
 /// it was made.
 fn calls_elsewhere(rpc: &Arc<Counter>) -> (Receiver<()>, std::thread::JoinHandle<usize>) {
@@ -55,7 +44,7 @@ fn calls_elsewhere(rpc: &Arc<Counter>) -> (Receiver<()>, std::thread::JoinHandle
         sender.send(()).unwrap();
         call.wait().unwrap()
     });
-    sleeps(tid.recv().unwrap());
+    sleeps(tid.recv().unwrap().as_raw() as u32);
     (made, thread)
 }
 
